@@ -1,0 +1,41 @@
+# Thin verbs over the tools' own commands. `make` lists them.
+PYTHON ?= python3
+STUDY  ?= demo
+CORES  ?= 2
+VENV   := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo study test lint format clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## build the environment in .venv, versions locked in envs/lock.txt
+
+.venv/ready: pyproject.toml envs/lock.txt
+	$(PYTHON) -m venv .venv
+	$(VENV)/pip install --quiet --constraint envs/lock.txt --editable '.[workflow,dev]'
+	@touch $@
+
+demo: setup ## every table and figure of the demo study: minutes on two cores, no network
+	$(VENV)/snakemake --cores $(CORES) --config study=demo
+
+study: setup ## every table and figure of a study: make study STUDY=mini CORES=8
+	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY)
+
+test: setup ## all tests, the workflow's own among them
+	$(VENV)/pytest --numprocesses $(CORES)
+
+lint: setup ## ruff, snakefmt and Snakemake's own linter
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/snakefmt --check Snakefile workflow/rules
+	$(VENV)/snakemake --lint
+
+format: setup ## write the form that `make lint` wants
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+	$(VENV)/snakefmt Snakefile workflow/rules
+
+clean: ## remove results of the study (STUDY=demo); datasets and other studies stay
+	rm -rf results/$(STUDY)

@@ -1,0 +1,54 @@
+"""Optimizer choice matters for the emergence of Neural Collapse (ICLR 2026, arXiv 2602.16642).
+
+From params.yaml to every table and figure of one study:
+    snakemake                              all of the study named in params.yaml
+    snakemake --config study=mini          another study
+    snakemake table_2 figure_31            single targets
+"""
+
+from snakemake.exceptions import WorkflowError
+
+from collapse.datasets import DATASETS
+from collapse.lineage import code_digest
+from collapse.parameters import ParameterError, validate_parameters
+from collapse.runs import PROTOCOL, run_table, unique_runs
+from collapse.targets import scale_note, target_settings
+
+
+configfile: "params.yaml"
+
+
+try:
+    validate_parameters(config, source="params.yaml")
+    RUNS = run_table(config, config["study"])
+except ParameterError as error:
+    raise WorkflowError(error)
+
+STUDY = config["study"]
+RESULTS = f"results/{STUDY}"
+PACKS = {name: pack.to_dict("records") for name, pack in unique_runs(RUNS).groupby("pack")}
+SCRIPTS = f"{workflow.basedir}/workflow/scripts"
+GPUS = int(config["device"] == "cuda")
+
+
+wildcard_constraints:
+    pack="|".join(PACKS),
+    dataset="[A-Za-z0-9]+",
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Every table and figure of the study."""
+    input:
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=config["tables"]),
+        expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=config["figures"]),
+
+
+include: "workflow/rules/datasets.smk" #                                        section 3.1
+include: "workflow/rules/training.smk" #                                        section 3.1
+include: "workflow/rules/metrics.smk" #                                    appendix B
+include: "workflow/rules/tables.smk" #                                  sections 3, appendix D
+include: "workflow/rules/figures.smk" #                                 sections 3, appendix D

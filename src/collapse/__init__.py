@@ -1,0 +1,1 @@
+"""Neural Collapse under different optimizers: training, class statistics, metrics, analysis."""

@@ -1,0 +1,103 @@
+"""What every architecture is made of: the network with its head apart, and the shared blocks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Network(nn.Module):
+    """logits_NK = head(body(images_NCHW)): the features h_n are the input of the last linear layer.
+
+    `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K, bias=True), its
+    weight is the W (K, p) of the paper.
+    """
+
+    def __init__(self, *, body: nn.Module, head: nn.Linear):
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return self.head(self.body(images_NCHW))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An entry of the registry; calling it builds the network.
+
+    `smallest_image_size` is in pixels a side; a smaller image raises ValueError in the body.
+    """
+
+    label: str
+    build: Callable[..., Network]
+    smallest_image_size: int
+
+    def __call__(self, *, channels: int, num_classes: int, width: float) -> Network:
+        """A new network, PyTorch's default initialisation, drawn from torch's global generator.
+
+        channels: of the image. num_classes: K. width: factor on every number of channels, 1.0 as in
+        the paper. Raises ValueError when 64 * width is not a whole number of at least 1.
+        """
+        return self.build(channels=channels, num_classes=num_classes, width=width)
+
+
+def scaled_channels(paper_channels: int, *, width: float) -> int:
+    """paper_channels * width, for the paper's channel counts, all multiples of 64.
+
+    Raises ValueError when 64 * width is not a whole number of at least 1.
+    """
+    unit = 64 * width
+    if not (unit >= 1 and unit % 1 == 0):  # so written, it also refuses NaN
+        raise ValueError(f"width {width}: 64 * width must be a whole number of at least 1")
+    return paper_channels // 64 * int(unit)
+
+
+def convolution_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """conv 3x3 (bias, padding 1) - BatchNorm - ReLU: image size unchanged."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Residual(nn.Module):
+    """x + blocks(x); `blocks` ends in a ReLU, so the sum comes after it."""
+
+    def __init__(self, *blocks: nn.Module):
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return images_NCHW + self.blocks(images_NCHW)
+
+
+class GlobalMaxPool(nn.Module):
+    """The maximum over whatever image is left: (N, C, H, W) -> (N, C, 1, 1).
+
+    At 32x32 this is the paper's last max-pool (4 in ResNet9, 2 in VGG9); smaller images leave less
+    than its window. Not AdaptiveMaxPool2d(1): its CUDA gradient has no deterministic version.
+    """
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return functional.max_pool2d(images_NCHW, kernel_size=images_NCHW.shape[-2:])
+
+
+class RequireImageSize(nn.Module):
+    """The identity; ValueError on images too small, before a pooling fails obscurely."""
+
+    def __init__(self, *, architecture: str, smallest: int):
+        super().__init__()
+        self.architecture = architecture
+        self.smallest = smallest
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        height, width = images_NCHW.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise ValueError(
+                f"{self.architecture} needs images of at least {self.smallest}x{self.smallest} "
+                f"pixels, got {height}x{width}"
+            )
+        return images_NCHW

@@ -1,0 +1,33 @@
+"""The paper's "VGG9", 9.23 million parameters and p = 512 at width 1: VGG-11's eight convolutions
+with BatchNorm, and one linear layer (its released code).
+"""
+
+from torch import nn
+
+from collapse.architectures.network import (
+    GlobalMaxPool,
+    Network,
+    RequireImageSize,
+    convolution_block,
+    scaled_channels,
+)
+
+SMALLEST_IMAGE_SIZE = 16  # four poolings by 2 before the global one
+
+# A number is a convolution's channels, "pool" halves the image; the last pooling is the global one.
+LAYERS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512)
+
+
+def build(*, channels: int, num_classes: int, width: float) -> Network:
+    """VGG9 for images of `channels` channels; see `Architecture.__call__`."""
+    layers: list[nn.Module] = [RequireImageSize(architecture="VGG9", smallest=SMALLEST_IMAGE_SIZE)]
+    in_channels = channels
+    for layer in LAYERS:
+        if layer == "pool":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            out_channels = scaled_channels(layer, width=width)
+            layers.append(convolution_block(in_channels, out_channels))
+            in_channels = out_channels
+    body = nn.Sequential(*layers, GlobalMaxPool(), nn.Flatten())
+    return Network(body=body, head=nn.Linear(in_channels, num_classes))

@@ -1,0 +1,56 @@
+"""The `collapse` command: looking at studies and measuring one's own models, without Snakemake."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from collapse import measure
+from collapse.parameters import ParameterError, load_parameters
+from collapse.runs import run_table, summary, unique_runs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, or 2 with one line on stderr for bad input."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return chosen.command(chosen)
+    except ParameterError as error:
+        print(f"collapse: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `collapse runs paper | head`
+        sys.stderr.close()
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: a subcommand each."""
+    top = argparse.ArgumentParser(prog="collapse", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    runs = commands.add_parser("runs", help="print the run table of a study")
+    runs.add_argument("study", help="a study of params.yaml: demo, mini, core, paper")
+    runs.add_argument("--csv", action="store_true", help="every column, for programs")
+    runs.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    runs.set_defaults(command=print_runs)
+    own = commands.add_parser("measure", help="collapse metrics of your own model's features")
+    measure.add_arguments(own)
+    own.set_defaults(command=measure.run)
+    return top
+
+
+def print_runs(arguments: argparse.Namespace) -> int:
+    """The run table, then what is in it; with --csv the table alone, with every column."""
+    table = run_table(load_parameters(arguments.params), arguments.study)
+    if arguments.csv:
+        table.to_csv(sys.stdout, index=False)
+        return 0
+    varying = [name for name in table if name in SHOWN or table[name].nunique(dropna=False) > 1]
+    print(table[varying].to_string(index=False, na_rep="", float_format=lambda x: f"{x:g}"))
+    same = {name: table[name].iloc[0] for name in table if name not in varying}
+    print("\nthe same in all runs:", ", ".join(f"{k} {v}" for k, v in same.items() if v == v))
+    print("\n" + summary(table).to_string(index=False))
+    print(f"\n{len(unique_runs(table))} trainings; a run of two experiments is trained once.")
+    return 0
+
+
+SHOWN = {"experiment", "key", "pack", "architecture", "dataset", "optimizer", "learning_rate"}

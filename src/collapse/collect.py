@@ -1,0 +1,117 @@
+"""The two tidy tables between training and paper: `runs` and `history` (columns: README.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from collapse.metrics import DIAGNOSTICS, METRICS
+from collapse.pack_files import PackFileError, read_table, write_atomically
+from collapse.runs import SETTINGS, unique_runs
+from collapse.schedules import batches_per_epoch, step_learning_rates
+from collapse.theory import NC0_RATIOS
+
+MEASURES = [*METRICS, *DIAGNOSTICS]
+FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
+SPECTRA = ["singular_values_W", "singular_values_M"]
+HISTORY_COLUMNS = [
+    "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
+    *SPECTRA,
+]  # fmt: skip
+ENDED = [
+    "status",
+    "reason",
+    "epochs_done",
+    "seconds",
+    "device",
+    "threads",
+    "torch_version",
+    "protocol",
+]
+
+
+def collect(
+    table: pd.DataFrame,
+    *,
+    histories: Sequence[Path],
+    outcomes: Sequence[Path],
+    metrics: Sequence[Path],
+    valid_accuracy: float,
+    runs_file: Path,
+    history_file: Path,
+) -> None:
+    """Join the packs' tables into runs.parquet and history.parquet. Raises PackFileError."""
+    history = with_closed_form(stacked(histories, HISTORY_COLUMNS), unique_runs(table))
+    runs = table.merge(stacked(outcomes, ["key", *ENDED]), on="key", how="left", validate="m:1")
+    if (lost := runs.status.isna()).any():
+        raise PackFileError(
+            f"no outcome of run {runs[lost].key.iloc[0]} in {runs[lost].pack.iloc[0]}; "
+            "delete that pack's files and run again"
+        )
+    for columns in (
+        last_measured(history)[FIT],
+        stacked(metrics, ["key", *MEASURES]).set_index("key"),
+        history[history.epoch == 0].set_index("key")[MEASURES].add_suffix("_init"),
+        history.groupby("key").NC0_closed_form.last(),
+    ):
+        runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
+    runs = with_validity(runs, valid_accuracy)
+    order = ["experiment", "key", "pack", *SETTINGS, "status", "reason", "valid"]
+    runs = runs[order + [name for name in runs.columns if name not in order]]
+    write_atomically(runs_file, lambda file: runs.to_parquet(file, index=False))
+    write_atomically(history_file, lambda file: history.to_parquet(file, index=False))
+
+
+def stacked(files: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """The tables of all packs below each other; a column that a table lacks is empty there."""
+    return pd.concat(
+        [read_table(file).reindex(columns=columns).astype({"key": object}) for file in files],
+        ignore_index=True,
+    )
+
+
+def last_measured(history: pd.DataFrame) -> pd.DataFrame:
+    """By key, the last row of the history in which the features were measured."""
+    return history[history.measured.astype(bool)].groupby("key").last()
+
+
+def with_validity(runs: pd.DataFrame, valid_accuracy: float) -> pd.DataFrame:
+    """Adds `valid`, and to runs that were done but are not valid the reason."""
+    done = runs.status == "done"
+    # Not >=: an accuracy that is missing must not pass.
+    undertrained = done & ~(runs.train_accuracy >= valid_accuracy)
+    why = runs.train_accuracy.map(
+        lambda accuracy: f"undertrained: training accuracy {accuracy:.4f} < {valid_accuracy}"
+    )
+    return runs.assign(valid=done & ~undertrained, reason=runs.reason.mask(undertrained, why).fillna(""))
+
+
+def with_closed_form(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds NC0_closed_form, which under SGD and SGDW is known before training; NaN elsewhere."""
+    settings = runs.set_index("key").to_dict("index")
+    history = history.assign(NC0_closed_form=np.nan)
+    for key, rows in history.groupby("key", sort=False):
+        ratios = nc0_ratio_by_epoch(settings[key])
+        if ratios is not None and not rows.empty:
+            start = rows.NC0[rows.epoch == 0].iloc[0]
+            history.loc[rows.index, "NC0_closed_form"] = start * ratios[rows.epoch]
+    return history
+
+
+def nc0_ratio_by_epoch(run: Mapping[str, Any]) -> np.ndarray | None:
+    """NC0 / NC0(0) after 0, 1, ... epochs in closed form; None where there is none."""
+    if run["optimizer"] not in NC0_RATIOS:
+        return None
+    rates = step_learning_rates(
+        learning_rate=run["learning_rate"],
+        schedule=run["schedule"],
+        epochs=run["epochs"],
+        num_samples=run["train_size"],
+        batch_size=run["batch_size"],
+    )
+    ratios = NC0_RATIOS[run["optimizer"]](rates, momentum=run["momentum"], weight_decay=run["weight_decay"])
+    return ratios[:: batches_per_epoch(run["train_size"], run["batch_size"])]

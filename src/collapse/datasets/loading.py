@@ -1,0 +1,151 @@
+"""Reading a dataset into four tensors: `load_arrays`."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from collapse.datasets.files import verified_folder
+from collapse.datasets.registry import Dataset, DatasetError, get_dataset
+
+ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load_arrays(name: str, *, root: str | os.PathLike, cache: str | os.PathLike) -> dict[str, Tensor]:
+    """The dataset `name` of `DATASETS`, as it comes, every byte checked.
+
+    root: the user's data, in torchvision's layout or as archives, may be read-only (`data_root`).
+    cache: where archives are unpacked and downloads go. Digits and Fake read neither.
+    Returns train_images (N, C, H, W) and test_images, uint8; train_labels (N,) and test_labels,
+    int64. Raises DatasetError when the data are missing, truncated or altered, ValueError when the
+    name is unknown.
+    """
+    dataset = get_dataset(name)
+    read = _READERS[dataset.source]
+    if dataset.files:
+        arrays = read(verified_folder(dataset, root=Path(root), cache=Path(cache)))
+    else:
+        arrays = read(dataset)
+        found = array_digest(arrays)
+        if found != dataset.arrays_sha256:
+            raise DatasetError(
+                f"{name} as read here differs from the dataset of that name: SHA-256 of its arrays "
+                f"expected {dataset.arrays_sha256}, found {found}; install the locked versions of "
+                "scikit-learn and NumPy"
+            )
+    check_arrays(arrays, dataset)
+    return arrays
+
+
+def check_arrays(arrays: Mapping[str, Tensor], dataset: Dataset) -> None:
+    """Raises DatasetError unless names, shapes, types and labels are what the registry says."""
+    image_shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    if set(arrays) != set(ARRAY_NAMES):
+        raise DatasetError(f"{dataset.name} has arrays {sorted(arrays)}, not {ARRAY_NAMES}")
+    for part, size in (("train", dataset.train_size), ("test", dataset.test_size)):
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        if images.shape != (size, *image_shape) or images.dtype != torch.uint8:
+            raise DatasetError(
+                f"{dataset.name}: {part} images are {images.dtype} {tuple(images.shape)}, "
+                f"expected torch.uint8 {(size, *image_shape)}"
+            )
+        if labels.shape != (size,) or labels.dtype != torch.int64:
+            raise DatasetError(
+                f"{dataset.name}: {part} labels are {labels.dtype} {tuple(labels.shape)}, "
+                f"expected torch.int64 {(size,)}"
+            )
+        if labels.unique().tolist() != list(range(dataset.num_classes)):
+            raise DatasetError(f"{dataset.name}: {part} labels are not 0..{dataset.num_classes - 1}")
+
+
+def array_digest(arrays: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of the arrays' names, types, shapes and bytes, in `ARRAY_NAMES`' order."""
+    digest = hashlib.sha256()
+    for name in ARRAY_NAMES:
+        array = np.ascontiguousarray(arrays[name].numpy())
+        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(little_endian.data)
+    return digest.hexdigest()
+
+
+def _read_idx(folder: Path) -> dict[str, Tensor]:
+    from collapse.datasets.torchvision_import import torchvision
+
+    # torchvision's readers, not its MNIST class: that one would prefer a `processed/training.pt`
+    # it finds beside the folder, unchecked.
+    idx = torchvision.datasets.mnist
+    arrays = {}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        images_NHW = idx.read_image_file(str(folder / f"{stem}-images-idx3-ubyte"))
+        arrays[f"{part}_images"] = images_NHW.unsqueeze(1)
+        arrays[f"{part}_labels"] = idx.read_label_file(str(folder / f"{stem}-labels-idx1-ubyte"))
+    return arrays
+
+
+def _read_cifar(folder: Path) -> dict[str, Tensor]:
+    from collapse.datasets.torchvision_import import torchvision
+
+    arrays = {}
+    for part in ("train", "test"):
+        data = torchvision.datasets.CIFAR10(str(folder.parent), train=part == "train")
+        images_NCHW = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        arrays[f"{part}_images"] = images_NCHW
+        arrays[f"{part}_labels"] = torch.tensor(data.targets, dtype=torch.int64)
+    return arrays
+
+
+def _read_digits(dataset: Dataset) -> dict[str, Tensor]:
+    """scikit-learn's 1,797 digits, values 0..16 scaled to round(255 v / 16).
+
+    The split needs no random numbers: each class keeps train_size / K images for training, its
+    others go to the test set, spread evenly over the class in the order of the file, which is by
+    writer.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(np.rint(digits.images * 255 / 16).astype(np.uint8)).unsqueeze(1)
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    for k in range(dataset.num_classes):
+        members = (labels == k).nonzero().flatten()
+        num_test = len(members) - dataset.train_size // dataset.num_classes
+        # i is taken where i * num_test / n passes a whole number: num_test times, evenly.
+        i = torch.arange(len(members))
+        taken = (i + 1) * num_test // len(members) > i * num_test // len(members)
+        is_test[members[taken]] = True
+    return {
+        "train_images": images[~is_test],
+        "train_labels": labels[~is_test],
+        "test_images": images[is_test],
+        "test_labels": labels[is_test],
+    }
+
+
+def _generate_fake(dataset: Dataset) -> dict[str, Tensor]:
+    """Noise around one black-and-white pattern a class; for tests, not for results."""
+    # RandomState's stream is frozen across NumPy versions, default_rng's is not.
+    generator = np.random.RandomState(3141)
+    image_shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    patterns = generator.choice([64, 192], size=(dataset.num_classes, *image_shape))
+    arrays = {}
+    for part, size in (("train", dataset.train_size), ("test", dataset.test_size)):
+        labels = np.arange(size) % dataset.num_classes
+        noise = generator.randint(-63, 64, size=(size, *image_shape))
+        images = (patterns[labels] + noise).astype(np.uint8)
+        arrays[f"{part}_images"] = torch.from_numpy(images)
+        arrays[f"{part}_labels"] = torch.from_numpy(labels.astype(np.int64))
+    return arrays
+
+
+_READERS = {
+    "idx": _read_idx,
+    "cifar": _read_cifar,
+    "sklearn": _read_digits,
+    "generated": _generate_fake,
+}

@@ -1,0 +1,217 @@
+"""What every dataset is: sizes, normalisation and checksums. Standard library only.
+
+Snakemake reads this module whenever it parses the workflow, so neither torch nor NumPy is here.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+class DatasetError(RuntimeError):
+    """Data that are missing, truncated or altered; the message says in one line what to do."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file that is read, and where torchvision has one its gzipped download `name + ".gz"`."""
+
+    name: str
+    md5: str
+    gz_md5: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry of the registry.
+
+    source: who reads it: "idx" (MNIST's format) and "cifar" are files, found or downloaded;
+        "sklearn" and "generated" need none.
+    mean, std: a channel each, of the training pixels in [0, 1]: the normalisation.
+    folder: where torchvision has the files under its root; plain_folder: where the archives may
+        also lie as downloaded by hand.
+    arrays_sha256: what `array_digest` must give, for the datasets without files.
+    """
+
+    name: str
+    label: str
+    reference: str
+    source: Literal["idx", "cifar", "sklearn", "generated"]
+    channels: int
+    num_classes: int
+    image_size: int
+    train_size: int
+    test_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    folder: str = ""
+    plain_folder: str = ""
+    archives: tuple[str, ...] = ()
+    files: tuple[DataFile, ...] = ()
+    arrays_sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what is in the dataset, part of every run's key."""
+        if not self.files:
+            return self.arrays_sha256
+        lines = "\n".join(f"{file.name} {file.md5}" for file in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def layout(self) -> str:
+        """Where the files are looked for under the data root, for messages."""
+        names = f"{{{','.join(file.name for file in self.files)}}}"
+        if self.source == "idx":
+            return f"{self.folder}/{names}[.gz] or {self.plain_folder}/{names}.gz"
+        archives = f"{{{','.join(self.archives)}}}"
+        return f"{self.folder}/{names} or [{self.plain_folder}/]{archives}"
+
+
+def data_root(configured: str | os.PathLike) -> Path:
+    """Where the user keeps datasets: COLLAPSE_DATA when set, else `configured` (params.yaml)."""
+    return Path(os.environ.get("COLLAPSE_DATA") or configured).expanduser()
+
+
+def get_dataset(name: str) -> Dataset:
+    """The entry of that name; ValueError with the known names when there is none."""
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; known are {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+# Checksums of the .gz files and of CIFAR10's batches are torchvision's own. Those of the unpacked
+# idx files, which torchvision does not check, were taken from .gz files that have torchvision's.
+_ENTRIES = (
+    Dataset(
+        name="MNIST",
+        label="MNIST",
+        reference="LeCun, Bottou, Bengio and Haffner 1998, Proc. IEEE 86(11)",
+        source="idx",
+        channels=1,
+        num_classes=10,
+        image_size=28,
+        train_size=60_000,
+        test_size=10_000,
+        mean=(0.1307,),
+        std=(0.3081,),
+        folder="MNIST/raw",
+        plain_folder="mnist",
+        files=(
+            DataFile(
+                name="train-images-idx3-ubyte",
+                md5="6bbc9ace898e44ae57da46a324031adb",
+                gz_md5="f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            ),
+            DataFile(
+                name="train-labels-idx1-ubyte",
+                md5="a25bea736e30d166cdddb491f175f624",
+                gz_md5="d53e105ee54ea40749a09fcbcd1e9432",
+            ),
+            DataFile(
+                name="t10k-images-idx3-ubyte",
+                md5="2646ac647ad5339dbf082846283269ea",
+                gz_md5="9fb629c4189551a2d022fa330f9573f3",
+            ),
+            DataFile(
+                name="t10k-labels-idx1-ubyte",
+                md5="27ae3e4e09519cfbb04c329615203637",
+                gz_md5="ec29112dd5afa0611ce80d1b7f02629c",
+            ),
+        ),
+    ),
+    Dataset(
+        name="FashionMNIST",
+        label="FashionMNIST",
+        reference="Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747",
+        source="idx",
+        channels=1,
+        num_classes=10,
+        image_size=28,
+        train_size=60_000,
+        test_size=10_000,
+        mean=(0.2860,),
+        std=(0.3530,),
+        folder="FashionMNIST/raw",
+        plain_folder="fashion_mnist",
+        files=(
+            DataFile(
+                name="train-images-idx3-ubyte",
+                md5="f4a8712d7a061bf5bd6d2ca38dc4d50a",
+                gz_md5="8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            ),
+            DataFile(
+                name="train-labels-idx1-ubyte",
+                md5="9018921c3c673c538a1fc5bad174d6f9",
+                gz_md5="25c81989df183df01b3e8a0aad5dffbe",
+            ),
+            DataFile(
+                name="t10k-images-idx3-ubyte",
+                md5="8181f5470baa50b63fa0f6fddb340f0a",
+                gz_md5="bef4ecab320f06d8554ea6380940ec79",
+            ),
+            DataFile(
+                name="t10k-labels-idx1-ubyte",
+                md5="15d484375f8d13e6eb1aabb0c3f46965",
+                gz_md5="bb300cfdad3c16e7a12a480ee83cd310",
+            ),
+        ),
+    ),
+    Dataset(
+        name="CIFAR10",
+        label="CIFAR10",
+        reference="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
+        source="cifar",
+        channels=3,
+        num_classes=10,
+        image_size=32,
+        train_size=50_000,
+        test_size=10_000,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        folder="cifar-10-batches-py",
+        plain_folder="cifar10",
+        archives=("cifar-10-python.tar.gz", "cifar-10-python.tar.xz"),
+        files=(
+            DataFile(name="data_batch_1", md5="c99cafc152244af753f735de768cd75f"),
+            DataFile(name="data_batch_2", md5="d4bba439e000b95fd0a9bffe97cbabec"),
+            DataFile(name="data_batch_3", md5="54ebc095f3ab1f0389bbae665268c751"),
+            DataFile(name="data_batch_4", md5="634d18415352ddfa80567beed471001a"),
+            DataFile(name="data_batch_5", md5="482c414d41f54cd18b22e5b47cb7c3cb"),
+            DataFile(name="test_batch", md5="40351d587109b95175f43aff81a1287e"),
+            DataFile(name="batches.meta", md5="5ff9c542aee3614f3951f8cda6e48888"),
+        ),
+    ),
+    Dataset(
+        name="Digits",
+        label="Digits",
+        reference="scikit-learn's load_digits: UCI optical recognition of handwritten digits",
+        source="sklearn",
+        channels=1,
+        num_classes=10,
+        image_size=8,
+        train_size=1_500,
+        test_size=297,
+        mean=(0.3055,),
+        std=(0.3760,),
+        arrays_sha256="f773c235971ab9609c9a5bd663d7f5e15e1282549ef62c63d2b4cf3170edce6b",
+    ),
+    Dataset(
+        name="Fake",
+        label="Fake",
+        reference="generated, for tests only: ten noisy patterns, separable",
+        source="generated",
+        channels=1,
+        num_classes=10,
+        image_size=8,
+        train_size=300,
+        test_size=100,
+        mean=(0.5164,),
+        std=(0.2881,),
+        arrays_sha256="834308525d54c5446ad22ffa21ed3a8ff72e4a5ec99f3de74d31407d67419c7b",
+    ),
+)
+
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ENTRIES}

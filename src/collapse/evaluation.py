@@ -1,0 +1,88 @@
+"""What is known of a network at one moment: class statistics and all that is computed from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from collapse.class_statistics import ClassStatistics, class_statistics
+from collapse.conventions import measure_all
+from collapse.images import Images
+from collapse.metrics import nc0, nc0_normalised, singular_values, singular_values_M, singular_values_W
+
+EVALUATION_BATCH = 1000
+
+
+class Diverged(ArithmeticError):
+    """The loss, the weights or the features are no longer finite numbers."""
+
+
+def require_finite(loss: float, values: Tensor) -> None:
+    """Raises Diverged when the loss or a weight is infinite or not a number."""
+    if not math.isfinite(loss):
+        raise Diverged("loss is not finite")
+    if not values.isfinite().all():
+        raise Diverged("weights are not finite")
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, float, float]:
+    """Features (N, p), mean cross-entropy and accuracy in eval mode. Raises Diverged."""
+    network.eval()
+    features = torch.cat([network.body(batch) for batch in images.split(EVALUATION_BATCH)])
+    if not features.isfinite().all():
+        raise Diverged("features are not finite")
+    logits = network.head(features)
+    loss = functional.cross_entropy(logits, labels).item()
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    return features, loss, accuracy
+
+
+def statistics_of(network: nn.Module, images: Images) -> tuple[ClassStatistics, dict[str, float]]:
+    """Class statistics, and loss and accuracy on both sets, from one pass over the data.
+
+    As in the paper, NC1 to NC3 see the training set in eval mode, NC4 the test set. Raises Diverged.
+    """
+    features, train_loss, train_accuracy = evaluate(network, images.train_images, images.train_labels)
+    test_features, test_loss, test_accuracy = evaluate(network, images.test_images, images.test_labels)
+    statistics = class_statistics(
+        features_ND=features,
+        labels_N=images.train_labels,
+        weight_KD=network.head.weight.detach(),
+        bias_K=network.head.bias.detach(),
+        test_features=test_features,
+        test_labels=images.test_labels,
+    )
+    return statistics, {
+        "train_loss": train_loss,
+        "train_accuracy": train_accuracy,
+        "test_loss": test_loss,
+        "test_accuracy": test_accuracy,
+    }
+
+
+def measure(network: nn.Module, images: Images) -> dict[str, Any]:
+    """A row of the history: loss, accuracies, every metric and the singular values."""
+    statistics, fit = statistics_of(network, images)
+    return {
+        "measured": True,
+        **fit,
+        **measure_all(statistics, convention="reported"),
+        "singular_values_W": singular_values_W(statistics).tolist(),
+        "singular_values_M": singular_values_M(statistics).tolist(),
+    }
+
+
+def measure_head(network: nn.Module) -> dict[str, Any]:
+    """What of it needs no features: NC0 and the singular values of W."""
+    weight_KD = network.head.weight.detach().double().cpu().numpy()
+    return {
+        "measured": False,
+        "NC0": nc0(weight_KD),
+        "NC0_normalised": nc0_normalised(weight_KD),
+        "singular_values_W": singular_values(weight_KD).tolist(),
+    }

@@ -1,0 +1,40 @@
+"""From a pack's trained weights to the class statistics of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from collapse.class_statistics import to_arrays
+from collapse.evaluation import statistics_of
+from collapse.images import choose_device, load_images
+from collapse.initialisation import initial_network
+from collapse.pack_files import of_run, prefixed, read_tensors, write_atomically
+
+
+def extract_statistics(
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    prepared: Path,
+    weights: Path,
+    statistics: Path,
+    device: str,
+) -> None:
+    """One forward pass over the data for each run that has weights: those that were done.
+
+    Raises PackFileError and DatasetError, which name the unreadable file.
+    """
+    trained = read_tensors(weights)
+    chosen = choose_device(device)
+    images = load_images(prepared, runs[0], chosen)
+    arrays = {}
+    for run in runs:
+        if state := of_run(trained, run["key"]):
+            network = initial_network(run).to(chosen)
+            network.load_state_dict(state)
+            found, _ = statistics_of(network, images)
+            arrays |= prefixed(run["key"], to_arrays(found))
+    write_atomically(statistics, lambda file: save_file(arrays, file))

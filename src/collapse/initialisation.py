@@ -1,0 +1,24 @@
+"""The network of a run before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from collapse.architectures import ARCHITECTURES, Network
+from collapse.datasets import DATASETS
+
+
+def initial_network(run: Mapping[str, Any]) -> Network:
+    """The network of a row of the run table, on the CPU, as the run's seed initialises it.
+
+    The global random generator is left as it was found.
+    """
+    dataset = DATASETS[run["dataset"]]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run["seed"])
+        return ARCHITECTURES[run["architecture"]](
+            channels=dataset.channels, num_classes=dataset.num_classes, width=run["width"]
+        )

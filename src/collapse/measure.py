@@ -1,0 +1,138 @@
+"""`collapse measure FILE.npz`: the metrics of any network's last layer, from arrays in a file."""
+
+import argparse
+import json
+import math
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from collapse.class_statistics import ClassStatistics, class_statistics
+from collapse.conventions import CONVENTIONS, measure_all, values_at_collapse
+
+REQUIRED = ("features", "labels", "weight")
+OPTIONAL = ("bias", "test_features", "test_labels")
+
+# What reading a damaged or foreign file can raise: NumPy documents none of it.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its (sub)parser."""
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="npz file with features (N x p), labels (N, from 0) and weight (K x p); optional: "
+        "bias (K), test_features (T x p), test_labels (T)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, not a table")
+    parser.add_argument(
+        "--convention",
+        choices=sorted(CONVENTIONS),
+        default="reported",
+        help="whose definitions to use (default: as the paper reports them)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print. Returns the exit code: 0, or 2 with one line on stderr for bad input."""
+    try:
+        statistics = statistics_of_file(arguments.file)
+    except ValueError as error:
+        print(f"collapse measure: {arguments.file}: {error}", file=sys.stderr)
+        return 2
+    with np.errstate(over="ignore", invalid="ignore"):  # said below, in words
+        values = measure_all(statistics, convention=arguments.convention)
+    if arguments.json:
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        print(json.dumps(finite))
+    else:
+        print(_table(values, arguments.convention, statistics.num_classes))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            print(f"collapse measure: {name}: {_reason(name, value, statistics)}", file=sys.stderr)
+    return 0
+
+
+def statistics_of_file(path: Path) -> ClassStatistics:
+    """Class statistics of the arrays in an npz file.
+
+    Raises ValueError, in one line that names the array and the remedy, for a file that cannot be
+    read, arrays that are missing or unknown, and whatever class_statistics refuses.
+    """
+    arrays = _read(path)
+    return class_statistics(
+        features_ND=arrays["features"],
+        labels_N=arrays["labels"],
+        weight_KD=arrays["weight"],
+        bias_K=arrays.get("bias"),
+        test_features=arrays.get("test_features"),
+        test_labels=arrays.get("test_labels"),
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The file's arrays, never unpickled."""
+    if not path.is_file():
+        raise ValueError("no such file" if not path.exists() else "not a file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not an npz file; write one with numpy.savez")
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            _check_names(set(file.files))
+            for name in file.files:
+                arrays[name] = _array(file, name)
+    except _UNREADABLE as error:
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    return arrays
+
+
+def _check_names(names: set[str]) -> None:
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise ValueError(f"missing arrays: {', '.join(missing)}; add them to the file")
+    if unknown := sorted(names - {*REQUIRED, *OPTIONAL}):
+        known = ", ".join(REQUIRED + OPTIONAL)
+        raise ValueError(f"unknown arrays: {', '.join(unknown)}; the known names are {known}")
+
+
+def _array(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    try:
+        array = file[name]
+    except _UNREADABLE as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{name}: holds pickled objects; save plain numbers") from None
+        raise ValueError(f"{name}: unreadable ({error}); write the file again") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name}: not an array; write the file with numpy.savez")
+    return array
+
+
+def _table(values: dict[str, float], convention: str, num_classes: int) -> str:
+    collapsed = values_at_collapse(convention=convention, num_classes=num_classes)
+    rows = [("metric", convention, "at perfect collapse")]
+    rows += [(name, f"{value:.6g}", f"{collapsed[name]:g}") for name, value in values.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {value:>{widths[1]}}  {limit:>{widths[2]}}" for name, value, limit in rows
+    )
+
+
+def _reason(name: str, value: float, statistics: ClassStatistics) -> str:
+    """Why a metric is not a finite number."""
+    if name == "NC4" and math.isnan(statistics.agreement_test):
+        return "not measured, it needs test_features"
+    if math.isinf(value):
+        return "infinite, the centred class means do not span all their directions"
+    return "undefined (0/0 or overflow): zero weights, coinciding class means, or huge values"

@@ -1,0 +1,76 @@
+"""The optimizers of the paper. To add one: a rule, an entry here, a row of axes in params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from collapse.optimizers import rules
+
+
+class WeightDecayKind(StrEnum):
+    """Where the decay acts: inside the gradient, beside the step, or a fixed part of it in each."""
+
+    COUPLED = "coupled"
+    DECOUPLED = "decoupled"
+    INTERPOLATED = "interpolated"
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A rule, the place of its weight decay, and how figures show it."""
+
+    label: str
+    rule: Callable
+    weight_decay_kind: WeightDecayKind
+    colour: str
+    reference: str
+    has_second_moment: bool = False
+
+    def hyperparameters(
+        self,
+        *,
+        momentum: float,
+        weight_decay: float,
+        coupled_fraction: float | None,
+        beta2: float,
+        epsilon: float,
+    ) -> dict[str, float]:
+        """The keyword arguments of `rule` that stay fixed through a run."""
+        coupled = coupled_share(self.weight_decay_kind, coupled_fraction)
+        fixed = {
+            "momentum": momentum,
+            "coupled_decay": coupled * weight_decay,
+            "decoupled_decay": (1 - coupled) * weight_decay,
+        }
+        return fixed | ({"beta2": beta2, "epsilon": epsilon} if self.has_second_moment else {})
+
+
+def coupled_share(kind: WeightDecayKind, coupled_fraction: float | None) -> float:
+    """The share of the weight decay that goes into the gradient: 1, 0, or `coupled_fraction`."""
+    if kind is WeightDecayKind.INTERPOLATED:
+        if coupled_fraction is None or not 0 <= coupled_fraction <= 1:
+            raise ValueError(f"coupled_fraction must lie in [0, 1], found {coupled_fraction}")
+        return coupled_fraction
+    return 1.0 if kind is WeightDecayKind.COUPLED else 0.0
+
+
+_COUPLED, _DECOUPLED = WeightDecayKind.COUPLED, WeightDecayKind.DECOUPLED
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "SGD": Optimizer("SGD", rules.sgd, _COUPLED, "#1b7837", "Polyak 1964"),
+    "SGDW": Optimizer("SGDW", rules.sgd, _DECOUPLED, "#7fbf7b", "Loshchilov & Hutter 2019"),
+    "Adam": Optimizer("Adam", rules.adam, _COUPLED, "#2166ac", "Kingma & Ba 2015", True),
+    "AdamW": Optimizer("AdamW", rules.adam, _DECOUPLED, "#67a9cf", "Loshchilov & Hutter 2019", True),
+    "Signum": Optimizer("Signum", rules.signum, _COUPLED, "#b2182b", "Bernstein et al. 2018"),
+    "SignumW": Optimizer("SignumW", rules.signum, _DECOUPLED, "#ef8a62", "the paper, section 3.1"),
+    "AdamInterpolated": Optimizer(
+        "Adam\u2013AdamW",
+        rules.adam,
+        WeightDecayKind.INTERPOLATED,
+        "#762a83",
+        "the paper, section 3.4",
+        True,
+    ),
+}

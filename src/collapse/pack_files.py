@@ -1,0 +1,125 @@
+"""The three files of a pack: weights of its runs, their history, and how each ended.
+
+A finished run of an unfinished pack is kept in the same form, as a pack of one run, so that joining
+packs is all it takes to finish a pack or to add runs to one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+class PackFileError(RuntimeError):
+    """A result file is missing, truncated or altered; the message names it and the remedy."""
+
+
+class PackPaths(NamedTuple):
+    """Where the three files are."""
+
+    weights: Path
+    history: Path
+    outcomes: Path
+
+    @classmethod
+    def inside(cls, folder: Path) -> PackPaths:
+        """The files of a pack of one run, in a folder of their own."""
+        return cls(folder / "weights.safetensors", folder / "history.parquet", folder / "outcomes.parquet")
+
+
+class Pack(NamedTuple):
+    """weights: tensors named `{key}/{parameter}`; history: a row a run and epoch; outcomes: a row a run."""
+
+    weights: dict[str, Tensor]
+    history: pd.DataFrame
+    outcomes: pd.DataFrame
+
+
+def write_pack(pack: Pack, paths: PackPaths) -> None:
+    """Write the three files, outcomes last: where they are, the pack is whole."""
+    paths.weights.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(paths.weights, lambda file: save_file(pack.weights, file))
+    write_atomically(paths.history, lambda file: pack.history.to_parquet(file, index=False))
+    write_atomically(paths.outcomes, lambda file: pack.outcomes.to_parquet(file, index=False))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Nobody ever sees half a file: it is written beside its place and then moved there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_pack(paths: PackPaths) -> Pack:
+    """Read the three files. Raises PackFileError."""
+    return Pack(read_tensors(paths.weights), read_table(paths.history), read_table(paths.outcomes))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file. Raises PackFileError."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A Parquet file. Raises PackFileError."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> PackFileError:
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return PackFileError(f"{path} cannot be read ({first_line}); delete it and run again")
+
+
+def joined(packs: Iterable[Pack], *, keys: Iterable[str]) -> Pack:
+    """One pack of the given runs, in the order of `keys`; the last of several packs with a run has it."""
+    order = {key: position for position, key in enumerate(keys)}
+    newest = {key: pack for pack in packs for key in pack.outcomes.key}
+    chosen = {key: newest[key] for key in order}
+    weights = {
+        name: tensor
+        for key, pack in chosen.items()
+        for name, tensor in sorted(prefixed(key, of_run(pack.weights, key)).items())
+    }
+    parts = [
+        (pack.history[pack.history.key == key], pack.outcomes[pack.outcomes.key == key])
+        for key, pack in chosen.items()
+    ]
+    return Pack(
+        weights,
+        pd.concat([history for history, _ in parts], ignore_index=True),
+        pd.concat([outcomes for _, outcomes in parts], ignore_index=True),
+    )
+
+
+def prefixed(key: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names that tell the runs of a pack apart: `{key}/{name}`."""
+    return {f"{key}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def key_of(name: str) -> str:
+    """The run's key in the name of a tensor."""
+    return name.partition("/")[0]
+
+
+def of_run(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """The tensors of one run, without the prefix."""
+    return {name.partition("/")[2]: t for name, t in tensors.items() if key_of(name) == key}

@@ -1,0 +1,124 @@
+"""Reading params.yaml and refusing what it must not hold, in one line that names the key and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ParameterError(ValueError):
+    """A parameter is missing, misspelt, or has a value that no run can use."""
+
+
+def load_parameters(path: str | Path) -> dict[str, Any]:
+    """params.yaml as a validated dict. Raises ParameterError."""
+    try:
+        parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path}: no such file; run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        raise ParameterError(f"{path}{line}: not valid YAML ({problem})") from None
+    validate_parameters(parameters, source=str(path))
+    return parameters
+
+
+def validate_parameters(parameters: Any, *, source: str) -> None:
+    """Check against the schema. Raises ParameterError for the first problem, in the file's order."""
+    schema = yaml.safe_load((PROJECT_ROOT / SCHEMA_FILE).read_text(encoding="utf-8"))
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(parameters))
+    if errors:
+        raise ParameterError(f"{source}: {describe(min(errors, key=lambda e: len(e.path)))}")
+    for path, value in walk(parameters):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ParameterError(f"{source}: {dotted(path)}: {value} is not a finite number")
+    if parameters["study"] not in parameters["studies"]:
+        known = ", ".join(parameters["studies"])
+        raise ParameterError(f"{source}: study: unknown study {parameters['study']!r}; one of {known}")
+
+
+def walk(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """Every leaf of nested mappings and lists, with its path."""
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield path, value
+        return
+    for key, item in items:
+        yield from walk(item, (*path, key))
+
+
+def dotted(path) -> str:
+    """studies.demo.experiments.grid.rows[0].momentum"""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def describe(error: jsonschema.ValidationError) -> str:
+    """One line: the key, what is wrong with it, and the remedy."""
+    where, found = dotted(error.absolute_path), error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema.get("properties", {}))
+            extra = next(key for key in found if key not in known)
+            return f"{where}: unknown key {extra!r}; {suggestion(str(extra), known)}"
+        case "required":
+            missing = next(key for key in error.validator_value if key not in found)
+            return f"{where}: the key {missing!r} is missing; add it"
+        case "enum":
+            kind = error.schema.get("title", "value")
+            return f"{where}: unknown {kind} {found!r}; {suggestion(str(found), error.validator_value)}"
+        case "type":
+            return f"{where}: {type_problem(found, error.validator_value)}"
+        case "minItems" | "minProperties":
+            return f"{where}: is empty; give at least one value"
+        case "uniqueItems":
+            return f"{where}: the same value stands twice in {found}; keep one"
+        case "minimum":
+            return f"{where}: {found} is too small; at least {error.validator_value} is needed"
+        case "exclusiveMinimum":
+            return f"{where}: {found} must be greater than {error.validator_value}"
+        case "maximum":
+            return f"{where}: {found} is too large; at most {error.validator_value} is allowed"
+        case "exclusiveMaximum":
+            return f"{where}: {found} must be less than {error.validator_value}"
+        case "pattern" | "propertyNames":
+            return f"{where}: {found!r} is not a usable name; use letters, digits and _"
+    return f"{where}: {error.message}"
+
+
+def suggestion(found: str, known: list) -> str:
+    """`did you mean 'momentum'?`, or the list to choose from."""
+    close = difflib.get_close_matches(found, [str(name) for name in known], n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "one of " + ", ".join(str(name) for name in known)
+
+
+def type_problem(found: Any, wanted: str | list[str]) -> str:
+    """Says what type is wanted; for YAML's 5e-4, which is text, says how to write it."""
+    kinds = [wanted] if isinstance(wanted, str) else wanted
+    if isinstance(found, str) and {"number", "integer"} & set(kinds):
+        try:
+            remedy = f"write it as {float(found):.10f}".rstrip("0").rstrip(".")
+        except ValueError:
+            remedy = "write a number"
+        return f"{found!r} is text, not a number; {remedy}"
+    shown = "nothing" if found is None else repr(found)
+    names = {"object": "a mapping", "array": "a list", "null": "nothing"}
+    return f"found {shown} where {' or '.join(names.get(k, f'a {k}') for k in kinds)} is needed"

@@ -1,0 +1,173 @@
+"""The run table: every training a study asks for, one row each, from the crossed axes of params.yaml."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from collapse.datasets.registry import DATASETS
+from collapse.parameters import ParameterError
+
+# Raised whenever a change to training, initialisation, data order or preprocessing changes a number
+# (tests/test_golden_trajectories.py notices). Results of another protocol are trained again.
+PROTOCOL = 1
+
+# What determines a run's result, and its type; with the dataset's digest and PROTOCOL, a run's key.
+SETTINGS: dict[str, type] = {
+    "architecture": str,
+    "width": float,
+    "dataset": str,
+    "image_size": int,
+    "train_size": int,
+    "augmentation": str,
+    "optimizer": str,
+    "learning_rate": float,
+    "momentum": float,
+    "weight_decay": float,
+    "coupled_fraction": float,
+    "beta2": float,
+    "epsilon": float,
+    "schedule": str,
+    "epochs": int,
+    "batch_size": int,
+    "measure_every": int,
+    "seed": int,
+}
+# The runs of a pack always have these in common, whatever pack_by says.
+PACK_SHARES = [
+    "architecture", "width", "dataset", "image_size", "train_size", "augmentation",
+    "schedule", "epochs", "batch_size", "measure_every",
+]  # fmt: skip
+IN_PACK_NAME = ["architecture", "dataset", "optimizer", "learning_rate"]
+
+
+def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
+    """All runs of a study: columns experiment, key, pack and SETTINGS, in the order of params.yaml.
+
+    A run asked for by two experiments has a row in each, with the same key; it is trained once.
+    Raises ParameterError.
+    """
+    if study not in parameters["studies"]:
+        raise ParameterError(f"unknown study {study!r}; one of {', '.join(parameters['studies'])}")
+    settings = parameters["studies"][study]
+    rows = [
+        {"experiment": name} | run
+        for name, experiment in settings["experiments"].items()
+        for run in experiment_runs(
+            settings["defaults"], experiment, where=f"studies.{study}.experiments.{name}"
+        )
+    ]
+    table = pd.DataFrame(rows)
+    table.insert(1, "key", [run_key(row) for row in rows])
+    if (repeated := table.duplicated(["experiment", "key"])).any():
+        first = table[repeated].iloc[0]
+        raise ParameterError(
+            f"studies.{study}.experiments.{first.experiment}: two rows ask for the same run "
+            f"({first.optimizer}, learning_rate {first.learning_rate}, momentum {first.momentum}, "
+            f"weight_decay {first.weight_decay}); remove one"
+        )
+    table.insert(2, "pack", pack_names(table, parameters["pack_by"]))
+    return table
+
+
+def unique_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """The trainings behind a run table: a row a key, without the experiment."""
+    return table.drop_duplicates("key").drop(columns="experiment").reset_index(drop=True)
+
+
+def experiment_runs(
+    defaults: Mapping[str, Any], experiment: Mapping[str, Any], *, where: str
+) -> list[dict[str, Any]]:
+    """The runs of one experiment: each of its rows, completed from its axes and the defaults."""
+    runs = [
+        finished_run(settings, where=f"{where}.rows[{number}]")
+        for number, row in enumerate(experiment["rows"])
+        for settings in crossed({**defaults, **experiment.get("axes", {}), **row})
+    ]
+    expected = experiment.get("num_runs", len(runs))
+    if len(runs) != expected:
+        raise ParameterError(
+            f"{where}: num_runs says {expected}, the axes cross to {len(runs)}; correct one of them"
+        )
+    return runs
+
+
+def crossed(axes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The Cartesian product of all values that are lists; the others stay as they are."""
+    lists = [value if isinstance(value, list) else [value] for value in axes.values()]
+    for values in itertools.product(*lists):
+        yield dict(zip(axes, values, strict=True))
+
+
+def finished_run(settings: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """One run with every setting present, typed, and possible. Raises ParameterError."""
+    settings = dict(settings)
+    scale = settings.pop("weight_decay_scale", 1)
+    dataset = DATASETS[settings["dataset"]]
+    if settings.get("train_size") is None:
+        settings["train_size"] = dataset.train_size
+    if settings["train_size"] > dataset.train_size:
+        raise ParameterError(
+            f"{where}: train_size {settings['train_size']} is more than the {dataset.train_size} "
+            f"training images of {dataset.name}"
+        )
+    interpolated = settings["optimizer"] == "AdamInterpolated"
+    if interpolated != (settings.get("coupled_fraction") is not None):
+        raise ParameterError(f"{where}: coupled_fraction goes with AdamInterpolated, and only with it")
+    # Six digits, so that a scaled decay is the number that tables print.
+    settings["weight_decay"] = float(f"{settings['weight_decay'] * scale:.6g}")
+    missing = [name for name in SETTINGS if name not in settings and name != "coupled_fraction"]
+    if missing:
+        raise ParameterError(f"{where}: {missing[0]} is set neither here nor in the study's defaults")
+    return {
+        name: None if settings.get(name) is None else kind(settings[name]) for name, kind in SETTINGS.items()
+    }
+
+
+def run_key(run: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of a hash of what determines a run's result."""
+    identity = {name: run[name] for name in SETTINGS}
+    identity |= {"dataset_digest": DATASETS[run["dataset"]].digest, "protocol": PROTOCOL}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def pack_names(table: pd.DataFrame, pack_by: list[str]) -> list[str]:
+    """A name for the pack of every row: the first settings for the eye, a hash to tell packs apart.
+
+    The name depends on the columns of `pack_by` and PACK_SHARES alone, not on which runs a pack
+    holds: added runs join their pack, and the runs already trained stay.
+    """
+    columns = [name for name in SETTINGS if name in {*pack_by, *PACK_SHARES}]
+    shown = [name for name in IN_PACK_NAME if name in columns]
+    names = []
+    for row in table[columns].astype(object).to_dict("records"):
+        values = {name: None if pd.isna(value) else value for name, value in row.items()}
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
+        names.append("-".join([*(str(values[name]) for name in shown), digest]))
+    return names
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Runs and packs by experiment, and for the whole study, where a shared run counts once."""
+    counts = (
+        table.groupby("experiment", sort=False)
+        .agg(
+            runs=("key", "size"),
+            packs=("pack", "nunique"),
+            architectures=("architecture", lambda names: ", ".join(dict.fromkeys(names))),
+            datasets=("dataset", lambda names: ", ".join(dict.fromkeys(names))),
+            optimizers=("optimizer", lambda names: ", ".join(dict.fromkeys(names))),
+        )
+        .reset_index()
+    )
+    total = {
+        "experiment": "all (distinct)",
+        "runs": table.key.nunique(),
+        "packs": table.pack.nunique(),
+    }
+    return pd.concat([counts, pd.DataFrame([total])], ignore_index=True).fillna("")

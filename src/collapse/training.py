@@ -1,0 +1,160 @@
+"""One training run: from initialisation to the last epoch, with its history.
+
+A run depends on its own settings alone. Its initialisation and the order of its batches come from its
+seed, so neither the runs trained beside it nor their order can change a bit of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from collapse.datasets.preprocessing import augment
+from collapse.evaluation import Diverged, measure, measure_head, require_finite
+from collapse.images import Images
+from collapse.optimizers import OPTIMIZERS
+from collapse.schedules import SCHEDULES
+
+MINIBATCH_STREAM, AUGMENTATION_STREAM = 1, 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `weights` is the state dict, None unless the run was done."""
+
+    status: str  # done | diverged
+    reason: str
+    epochs_done: int
+    seconds: float
+    history: list[dict[str, Any]]
+    weights: dict[str, Tensor] | None
+
+
+def seeded_generator(seed: int, epoch: int, stream: int) -> torch.Generator:
+    """A generator for one epoch of one run: an epoch needs none of the earlier ones' draws."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 10 + stream)
+
+
+def minibatches(num_samples: int, *, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    """Every sample once, in an order that depends on (seed, epoch); the last batch may be smaller."""
+    generator = seeded_generator(seed, epoch, MINIBATCH_STREAM)
+    yield from torch.randperm(num_samples, generator=generator).split(batch_size)
+
+
+class FlatParameters:
+    """All parameters of a network in one vector, and their gradients in another.
+
+    The network's own parameters become views, so an update rule is applied once a step to everything
+    that is trained: weights, biases and BatchNorm alike, all of which the paper decays.
+    """
+
+    def __init__(self, network: nn.Module):
+        parameters = list(network.parameters())
+        self.values = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        self.gradients = torch.zeros_like(self.values)
+        sizes = [parameter.numel() for parameter in parameters]
+        pieces = zip(parameters, self.values.split(sizes), self.gradients.split(sizes), strict=True)
+        for parameter, values, gradients in pieces:
+            parameter.data = values.view_as(parameter)
+            parameter.grad = gradients.view_as(parameter)
+
+
+def train_epoch(
+    network: nn.Module,
+    flat: FlatParameters,
+    state: dict[str, Tensor],
+    images: Images,
+    *,
+    update: Callable,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    padding: Tensor | None,
+) -> tuple[dict[str, Tensor], float]:
+    """One pass over the training set. Returns the optimizer's state and the mean loss of the batches.
+
+    padding: the value a channel that random crops are padded with; None trains without augmentation.
+    """
+    network.train()
+    device = images.train_images.device
+    generator = seeded_generator(seed, epoch, AUGMENTATION_STREAM)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    num_samples = len(images.train_labels)
+    for indices in minibatches(num_samples, batch_size=batch_size, seed=seed, epoch=epoch):
+        indices = indices.to(device, non_blocking=True)
+        batch = images.train_images[indices]
+        if padding is not None:
+            batch = augment(batch, padding_C=padding, generator=generator)
+        loss = functional.cross_entropy(network(batch), images.train_labels[indices])
+        flat.gradients.zero_()
+        loss.backward()
+        values, state = update(flat.values, flat.gradients, state)
+        flat.values.copy_(values)
+        total += loss.detach() * len(indices)
+    return state, total.item() / num_samples
+
+
+def train_run(
+    network: nn.Module,
+    images: Images,
+    *,
+    optimizer: str,
+    learning_rate: float,
+    schedule: str,
+    epochs: int,
+    batch_size: int,
+    measure_every: int,
+    seed: int,
+    padding: Tensor | None,
+    progress: Callable[[int, float], None],
+    **hyperparameters: float | None,
+) -> Outcome:
+    """Train `network` in place. A run that diverges ends at once, with the epoch and the reason.
+
+    hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
+    progress: called with the epoch and its loss after every epoch.
+    The history has a row an epoch, from 0 (initialisation) on. What needs the features is measured
+    every `measure_every` epochs and at the end; NC0 and the singular values of W every epoch.
+    """
+    started = time.monotonic()
+    entry = OPTIMIZERS[optimizer]
+    rule = partial(entry.rule, **entry.hyperparameters(**hyperparameters))
+    flat, state = FlatParameters(network), {}
+    history = [{"epoch": 0} | measure(network, images)]
+    status, reason = "done", ""
+    for epoch in range(1, epochs + 1):
+        rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
+        state, loss = train_epoch(
+            network, flat, state, images, update=partial(rule, learning_rate=rate),
+            batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
+        )  # fmt: skip
+        history.append({"epoch": epoch, "learning_rate": rate, "running_loss": loss})
+        try:
+            require_finite(loss, flat.values)
+            due = epoch % measure_every == 0 or epoch == epochs
+            history[-1] |= measure(network, images) if due else measure_head(network)
+        except Diverged as problem:
+            status, reason = "diverged", f"{problem} at epoch {epoch}"
+            history[-1] |= {"measured": False}
+            break
+        progress(epoch, loss)
+    return Outcome(
+        status=status,
+        reason=reason,
+        epochs_done=epoch,
+        seconds=time.monotonic() - started,
+        history=history,
+        weights=copied_weights(network) if status == "done" else None,
+    )
+
+
+def copied_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict on the CPU, no tensor sharing memory with another."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

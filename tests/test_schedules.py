@@ -1,0 +1,27 @@
+"""The schedule and the batch counts, exactly as the paper has them."""
+
+import pytest
+
+from collapse import schedules
+
+
+def test_milestones_of_200_epochs():
+    assert schedules.milestones(200) == (66, 133)
+    factors = [schedules.thirds(epoch, 200) for epoch in range(200)]
+    assert factors[65] == 1.0
+    assert factors[66] == factors[132] == 0.1
+    assert factors[133] == factors[199] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("samples", "batches"), [(60_000, 469), (50_000, 391), (128, 1), (129, 2)])
+def test_last_smaller_batch_is_kept(samples, batches):
+    assert schedules.batches_per_epoch(samples, 128) == batches
+
+
+def test_sum_of_the_papers_schedule():
+    paper = dict(schedule="thirds", epochs=200, num_samples=60_000, batch_size=128)
+    total = schedules.sum_of_schedule(**paper)
+    assert total == pytest.approx(469 * (66 + 67 * 0.1 + 67 * 0.01))
+    rates = list(schedules.step_learning_rates(learning_rate=0.5, **paper))
+    assert len(rates) == 200 * 469
+    assert sum(rates) == pytest.approx(0.5 * total)

@@ -1,0 +1,15 @@
+rule prepare_dataset:
+    """Read a dataset, verify its checksums, and keep it as one file of arrays."""
+    output:
+        prepared="results/datasets/{dataset}.safetensors",
+    log:
+        "results/datasets/logs/prepare_dataset/{dataset}.log",
+    params:
+        data_root=config["data_root"],
+        digest=lambda wildcards: DATASETS[wildcards.dataset].digest,
+        code=code_digest(f"{SCRIPTS}/prepare_dataset.py"),
+    threads: 1
+    resources:
+        runtime=30,
+    script:
+        "../scripts/prepare_dataset.py"

@@ -1,0 +1,23 @@
+for figure, target in config["figures"].items():
+
+    rule:
+        name:
+            figure
+        input:
+            runs=f"{RESULTS}/runs.parquet",
+            history=f"{RESULTS}/history.parquet",
+        output:
+            pdf=f"{RESULTS}/figures/{figure}.pdf",
+            png=report(
+                f"{RESULTS}/figures/{figure}.png", caption="../report/target.rst", category="Figures"
+            ),
+        log:
+            f"{RESULTS}/logs/{figure}.log",
+        params:
+            settings=target_settings(config, STUDY, target["settings"]),
+            caption=target["caption"],
+            note=scale_note(config, STUDY),
+            code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py"),
+        threads: 1
+        script:
+            f"../scripts/figures/{target['script']}.py"

@@ -1,0 +1,58 @@
+rule extract_statistics:
+    """Class statistics of the last layer's features, one forward pass a network (appendix B)."""
+    input:
+        prepared=pack_dataset,
+        weights=f"{RESULTS}/packs/{{pack}}/weights.safetensors",
+    output:
+        statistics=f"{RESULTS}/packs/{{pack}}/class_statistics.safetensors",
+    log:
+        f"{RESULTS}/logs/extract_statistics/{{pack}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_statistics/{{pack}}.tsv"
+    params:
+        runs=pack_runs,
+        device=config["device"],
+        code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
+    threads: config["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/extract_statistics.py"
+
+
+rule measure:
+    """The collapse metrics NC0 to NC4 of every network of a pack (appendix B)."""
+    input:
+        statistics=f"{RESULTS}/packs/{{pack}}/class_statistics.safetensors",
+    output:
+        metrics=f"{RESULTS}/packs/{{pack}}/metrics.parquet",
+    log:
+        f"{RESULTS}/logs/measure/{{pack}}.log",
+    params:
+        runs=pack_runs,
+        code=code_digest(f"{SCRIPTS}/measure.py"),
+    threads: 1
+    script:
+        "../scripts/measure.py"
+
+
+rule collect:
+    """Join all packs into two tidy tables: a row a run, and a row a run and epoch."""
+    input:
+        histories=expand(f"{RESULTS}/packs/{{pack}}/history.parquet", pack=PACKS),
+        outcomes=expand(f"{RESULTS}/packs/{{pack}}/outcomes.parquet", pack=PACKS),
+        metrics=expand(f"{RESULTS}/packs/{{pack}}/metrics.parquet", pack=PACKS),
+    output:
+        runs=f"{RESULTS}/runs.parquet",
+        history=f"{RESULTS}/history.parquet",
+    log:
+        f"{RESULTS}/logs/collect.log",
+    params:
+        table=RUNS.to_csv(index=False),
+        valid_accuracy=config["valid_accuracy"],
+        code=code_digest(f"{SCRIPTS}/collect.py"),
+    threads: 1
+    script:
+        "../scripts/collect.py"

@@ -1,0 +1,22 @@
+for table, target in config["tables"].items():
+
+    rule:
+        name:
+            table
+        input:
+            runs=f"{RESULTS}/runs.parquet",
+        output:
+            csv=f"{RESULTS}/tables/{table}.csv",
+            markdown=report(
+                f"{RESULTS}/tables/{table}.md", caption="../report/target.rst", category="Tables"
+            ),
+        log:
+            f"{RESULTS}/logs/{table}.log",
+        params:
+            settings=target_settings(config, STUDY, target["settings"]),
+            caption=target["caption"],
+            note=scale_note(config, STUDY),
+            code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py"),
+        threads: 1
+        script:
+            f"../scripts/tables/{target['script']}.py"

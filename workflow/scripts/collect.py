@@ -1,0 +1,20 @@
+"""Rule collect: the tables `runs` and `history` of a study."""
+
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from collapse.collect import collect
+from collapse.job import job
+
+with job(snakemake.log[0]):
+    collect(
+        pd.read_csv(StringIO(snakemake.params.table), dtype={"key": str}),
+        histories=snakemake.input.histories,
+        outcomes=snakemake.input.outcomes,
+        metrics=snakemake.input.metrics,
+        valid_accuracy=snakemake.params.valid_accuracy,
+        runs_file=Path(snakemake.output.runs),
+        history_file=Path(snakemake.output.history),
+    )

@@ -1,0 +1,97 @@
+"""Singular values of the last layer's weights and of the class means (figures 7 and 29)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.results import read_results
+from collapse.selection import select, trajectory, why_no_valid
+from collapse.style import (
+    GREY,
+    legend_above,
+    log_ticks,
+    new_figure,
+    optimizer_handles,
+    optimizer_style,
+    paper_style,
+    remark,
+    save_figure,
+    words_in_panel,
+)
+
+TITLES = {
+    "singular_values_W": r"last-layer weights $W$",
+    "singular_values_M": r"centred class means $M$",
+}
+
+
+@paper_style()
+def draw(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    *,
+    experiment: str,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str],
+    scale: str,
+) -> Figure:
+    """W left, M right, against the epoch: the smallest value dotted, the mean of the others full.
+
+    The K centred class means sum to zero, so M's smallest is zero but for rounding. Line styles
+    tell the two values apart here, so the optimizer is told by colour alone. `scale` is that of
+    the y axis, "linear" as in the paper or "log".
+    """
+    chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
+    every = select(runs, **chosen, optimizers=optimizers, valid=False)
+    valid = every[every["valid"].astype(bool)]
+    figure, axes = new_figure(rows=1, columns=2, panel_height=1.9)
+    for axis, (column, title) in zip(axes.flat, TITLES.items(), strict=True):
+        axis.set_title(title)
+        axis.set(xlabel="epoch", ylabel="singular value", yscale=scale)
+        draw_panel(axis, valid, history, column=column)
+        if not axis.lines:
+            words_in_panel(axis, why_no_valid(every) or "nothing was logged")
+        log_ticks(axis)
+    axes[0, 1].set_ylabel("")
+    handles = [
+        Line2D([], [], color=handle.get_color(), label=handle.get_label())
+        for handle in optimizer_handles(optimizers, line=True, marker=False)
+    ]
+    if len(handles) > 1 and len(handles) % 2:  # two rows: the two kinds of line in a column
+        handles.append(Line2D([], [], linestyle="none", label=" "))
+    handles.append(Line2D([], [], color=GREY, linestyle="-", label="mean of the others"))
+    handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest"))
+    legend_above(figure, handles, columns=min(len(handles), 4))
+    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    return figure
+
+
+def draw_panel(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, column: str) -> None:
+    """Two lines a run, over the epochs at which the values were taken."""
+    for run in runs.itertuples():
+        logged = trajectory(history, key=run.key).dropna(subset=[column])
+        if logged.empty:
+            continue
+        values = np.stack([np.sort(np.asarray(row, dtype=float)) for row in logged[column]])
+        colour = optimizer_style(run.optimizer)["color"]
+        axis.plot(logged["epoch"], values[:, 1:].mean(axis=1), color=colour)
+        axis.plot(logged["epoch"], values[:, 0], color=colour, linestyle=":")
+
+
+if "snakemake" in globals():
+    results = read_results(snakemake.input.runs, snakemake.input.history)
+    save_figure(
+        draw(*results, **snakemake.params.settings),
+        pdf=snakemake.output.pdf,
+        png=snakemake.output.png,
+        title=snakemake.params.title,
+        study=snakemake.wildcards.study,
+        note=snakemake.params.note,
+    )

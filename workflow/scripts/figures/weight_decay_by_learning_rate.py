@@ -1,0 +1,102 @@
+"""Metrics against weight decay: a column a learning rate, a line a momentum (figures 26-28)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from collapse.results import read_results
+from collapse.selection import select, why_no_valid
+from collapse.style import (
+    GREY,
+    LOG_METRICS,
+    decay_axis,
+    legend_above,
+    metric_axis,
+    new_figure,
+    number_label,
+    optimizer_handles,
+    optimizer_style,
+    paper_style,
+    remark,
+    save_figure,
+    share_y,
+    words_in_panel,
+)
+
+SHAPES = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@paper_style()
+def draw(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    *,
+    experiment: str,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str],
+    metrics: Sequence[str],
+) -> Figure:
+    """A row a metric, a column a learning rate; colour and dashes the optimizer, marker momentum.
+
+    Runs that differ in nothing but the seed are averaged. Learning rates and momenta are those
+    that the study planned for `optimizers`; a panel without a valid run says why.
+    """
+    chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
+    every = select(runs, **chosen, optimizers=optimizers, valid=False)
+    rates = sorted(every["learning_rate"].unique()) or [None]
+    momenta = sorted(every["momentum"].unique())
+    shapes = {momentum: SHAPES[i % len(SHAPES)] for i, momentum in enumerate(momenta)}
+    figure, axes = new_figure(rows=len(metrics), columns=len(rates), panel_height=1.75)
+    for row, metric in zip(axes, metrics, strict=True):
+        for axis, rate in zip(row, rates, strict=True):
+            here = every[every["learning_rate"] == rate]
+            draw_panel(axis, here, optimizers=optimizers, metric=metric, shapes=shapes)
+            if axis in axes[0] and rate is not None:
+                axis.set_title(rf"$\eta$ = {number_label(rate)}")
+            if axis not in axes[-1]:
+                axis.set_xlabel("")
+        share_y(row)
+    blank = {"color": GREY, "linestyle": "none"}
+    by_shape = [
+        Line2D([], [], marker=shape, label=rf"$\beta$ = {momentum:g}", **blank)
+        for momentum, shape in shapes.items()
+    ]
+    legend_above(figure, optimizer_handles(optimizers, line=True, marker=False) + by_shape)
+    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    return figure
+
+
+def draw_panel(
+    axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str, shapes: dict
+) -> None:
+    """The valid runs of one learning rate, or words when there is none."""
+    metric_axis(axis, metric)
+    valid = runs[runs["valid"].astype(bool) & runs[metric].notna()]
+    if metric in LOG_METRICS:
+        valid = valid[valid[metric] > 0]
+    if valid.empty:
+        words_in_panel(axis, why_no_valid(runs) or f"no {metric} was measured")
+        return
+    for (name, momentum), line in valid.groupby(["optimizer", "momentum"]):
+        means = line.groupby("weight_decay")[metric].mean()
+        look = optimizer_style(name) | {"marker": shapes[momentum], "linewidth": 0.9}
+        axis.plot(means.index, means, alpha=0.85, **look)
+    decay_axis(axis, runs["weight_decay"])
+
+
+if "snakemake" in globals():
+    results = read_results(snakemake.input.runs, snakemake.input.history)
+    save_figure(
+        draw(*results, **snakemake.params.settings),
+        pdf=snakemake.output.pdf,
+        png=snakemake.output.png,
+        title=snakemake.params.title,
+        study=snakemake.wildcards.study,
+        note=snakemake.params.note,
+    )

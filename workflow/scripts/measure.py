@@ -1,0 +1,14 @@
+"""Rule measure: the metrics of the runs of one pack, in the convention of the paper's tables."""
+
+from pathlib import Path
+
+from collapse.job import job
+from collapse.measurement import measure_pack
+
+with job(snakemake.log[0]):
+    measure_pack(
+        snakemake.params.runs,
+        statistics=Path(snakemake.input.statistics),
+        metrics=Path(snakemake.output.metrics),
+        convention="reported",
+    )

@@ -1,0 +1,11 @@
+"""Rule prepare_dataset: from the user's files, or the internet, to one verified file."""
+
+from collapse.datasets import data_root
+from collapse.datasets.loading import load_arrays
+from collapse.datasets.prepared import save_prepared
+from collapse.job import job
+
+with job(snakemake.log[0]):
+    name = snakemake.wildcards.dataset
+    arrays = load_arrays(name, root=data_root(snakemake.params.data_root), cache="data")
+    save_prepared(arrays, snakemake.output.prepared, name)

@@ -1,0 +1,26 @@
+"""Table 4: how many runs were planned and what became of them, by setting."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from collapse.results import read_runs
+from collapse.selection import select
+from collapse.tables import overview, write_table
+
+
+def make(runs: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
+    """A row an architecture, dataset and optimizer of the experiment (collapse.tables)."""
+    return overview(select(runs, experiment=experiment, valid=False))
+
+
+if "snakemake" in globals():
+    table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
+    write_table(
+        table,
+        table.rename(columns=str.capitalize),
+        csv=snakemake.output.csv,
+        markdown=snakemake.output.markdown,
+        title=snakemake.params.title,
+        note=snakemake.params.note,
+    )

@@ -1,0 +1,38 @@
+"""Table 6: least squares of NC3 on log10 NC0 by learning rate and over all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from collapse.regression import fit_nc3_on_log_nc0
+from collapse.results import read_runs
+from collapse.selection import select
+from collapse.tables import print_regression, write_table
+
+
+def make(
+    runs: pd.DataFrame,
+    *,
+    experiment: str,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str],
+) -> pd.DataFrame:
+    """The fits over the valid runs (collapse.regression)."""
+    chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
+    valid = select(runs, **chosen, optimizers=optimizers)
+    return fit_nc3_on_log_nc0(valid, by_learning_rate=True)
+
+
+if "snakemake" in globals():
+    table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
+    write_table(
+        table,
+        print_regression(table),
+        csv=snakemake.output.csv,
+        markdown=snakemake.output.markdown,
+        title=snakemake.params.title,
+        note=snakemake.params.note,
+    )
