@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
-from collapse.results import METRICS, RUN_COLUMNS
+from collapse.results import MEASURES, RUN_COLUMNS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 OPTIMIZERS = ("SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW")
@@ -54,7 +54,7 @@ def fail(runs: pd.DataFrame, rows: pd.Series, *, status: str, reason: str) -> pd
     """A copy of `runs` in which `rows` diverged or failed: no metric was measured."""
     changed = runs.copy()
     changed.loc[rows, ["status", "reason", "valid"]] = [status, reason, False]
-    changed.loc[rows, [*METRICS, "train_accuracy"]] = np.nan
+    changed.loc[rows, [*MEASURES, "train_accuracy"]] = np.nan
     return changed
 
 
@@ -80,7 +80,7 @@ def _run(rng, experiment: str, name: str, rate: float, momentum: float, decay: f
     closed_form = _closed_form(name, rate, momentum, decay, 1.0)
     nc0 = _nc0(rng, name, rate, decay, closed_form)
     nc3 = float(np.clip(0.75 + 0.16 * np.log10(nc0) + rng.normal(0, 0.06), 0.08, 1.41))
-    metrics = dict.fromkeys(METRICS, 0.5) | {
+    metrics = dict.fromkeys(MEASURES, 0.5) | {
         "NC0": nc0,
         "NC0_normalised": nc0 / 900,
         "NC1": float(np.exp(rng.normal(-3 + 1.5 * nc3, 0.4))),
@@ -98,8 +98,8 @@ def _run(rng, experiment: str, name: str, rate: float, momentum: float, decay: f
     key = f"{experiment}-{name}-{rate:g}-{momentum:g}-{decay:g}"
     return {
         **dict.fromkeys(RUN_COLUMNS),
-        **(dict.fromkeys(METRICS, np.nan) if diverged else metrics),
-        **{f"{m}_init": INITIAL.get(m, 1.0) for m in METRICS},
+        **(dict.fromkeys(MEASURES, np.nan) if diverged else metrics),
+        **{f"{m}_init": INITIAL.get(m, 1.0) for m in MEASURES},
         **{"experiment": experiment, "key": key, "pack": f"{experiment}-{name}-{rate:g}"},
         **{"architecture": "ResNet9", "width": 1.0, "dataset": "FashionMNIST", "image_size": 32},
         **{"train_size": 60000, "augmentation": "none", "optimizer": name, "learning_rate": rate},
@@ -138,7 +138,7 @@ def _history(rng, run: pd.Series) -> list[dict]:
         row |= {"measured": measured, "train_accuracy": min(1.0, 0.1 + share)}
         row |= {"running_loss": 2.3 * (1 - share) + 1e-4, "train_loss": 2.3 * (1 - share) + 1e-4}
         row |= {"test_loss": 0.4, "test_accuracy": 0.92 * share}
-        for name in METRICS:
+        for name in MEASURES:
             free = name in ("NC0", "NC0_normalised")
             start, end = run[f"{name}_init"], run[name]
             wiggle = np.exp(rng.normal(0, 0.03)) if epoch else 1.0

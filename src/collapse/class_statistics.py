@@ -11,8 +11,8 @@ import torch
 
 Array = np.ndarray | torch.Tensor
 
-# The sums run on features minus an origin, so that a common shift costs no digits. Any point near
-# the features will do; the mean of the first few does not depend on the chunk size.
+# Sums run on features minus an origin near them, so that a common shift costs no digits: the mean
+# of the first few, which does not depend on the chunk size.
 NUM_ORIGIN_SAMPLES = 256
 
 
@@ -132,7 +132,7 @@ def _training_sweep(features_ND, labels_N, weight_KD, bias_K, global_mean_D, cen
     the logits and the nearest class mean too.
     """
     num_classes, num_samples = len(weight_KD), len(features_ND)
-    rank = min(num_classes - 1, len(global_mean_D))
+    rank = min(num_classes - 1, features_ND.shape[1])
     basis_RD = torch.linalg.svd(centred_KD, full_matrices=False).Vh[:rank]
     directions_SD = torch.cat([basis_RD, weight_KD])
     coordinates_KR = centred_KD @ basis_RD.T
@@ -259,8 +259,7 @@ def _labels(name: str, array: Array, *, num_samples: int, num_classes: int) -> t
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool:
         raise ValueError(f"{name}: dtype is {array.dtype}; convert it to integers")
     if tensor.shape != (num_samples,):
-        wanted = f"({num_samples},), one label a sample"
-        raise ValueError(f"{name}: shape is {tuple(tensor.shape)}; expected {wanted}")
+        raise ValueError(f"{name}: shape is {tuple(tensor.shape)}; expected ({num_samples},)")
     labels = tensor.long()
     if labels.min() < 0 or labels.max() >= num_classes:
         allowed = f"0 to {num_classes - 1}, as weight has {num_classes} rows"

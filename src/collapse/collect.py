@@ -9,29 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.metrics import DIAGNOSTICS, METRICS
 from collapse.pack_files import PackFileError, read_table, write_atomically
-from collapse.runs import SETTINGS, unique_runs
+from collapse.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
+from collapse.runs import unique_runs
 from collapse.schedules import batches_per_epoch, step_learning_rates
 from collapse.theory import NC0_RATIOS
 
-MEASURES = [*METRICS, *DIAGNOSTICS]
-FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
-SPECTRA = ["singular_values_W", "singular_values_M"]
-HISTORY_COLUMNS = [
-    "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
-    *SPECTRA,
-]  # fmt: skip
-ENDED = [
-    "status",
-    "reason",
-    "epochs_done",
-    "seconds",
-    "device",
-    "threads",
-    "torch_version",
-    "protocol",
-]
+HEAD = ["NC0", "NC0_normalised", "singular_values_W"]
+TRAINED_COLUMNS = ["key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *HEAD]
 
 
 def collect(
@@ -40,13 +25,16 @@ def collect(
     histories: Sequence[Path],
     outcomes: Sequence[Path],
     metrics: Sequence[Path],
+    history_metrics: Sequence[Path],
     valid_accuracy: float,
     runs_file: Path,
     history_file: Path,
 ) -> None:
     """Join the packs' tables into runs.parquet and history.parquet. Raises PackFileError."""
-    history = with_closed_form(stacked(histories, HISTORY_COLUMNS), unique_runs(table))
-    runs = table.merge(stacked(outcomes, ["key", *ENDED]), on="key", how="left", validate="m:1")
+    on_the_way = stacked(history_metrics, ["key", "epoch", *MEASURES, *SPECTRA])
+    history = with_metrics(stacked(histories, TRAINED_COLUMNS), on_the_way)
+    history = with_closed_form(history, unique_runs(table))[HISTORY_COLUMNS]
+    runs = table.merge(stacked(outcomes, ["key", *OUTCOME]), on="key", how="left", validate="m:1")
     if (lost := runs.status.isna()).any():
         raise PackFileError(
             f"no outcome of run {runs[lost].key.iloc[0]} in {runs[lost].pack.iloc[0]}; "
@@ -60,8 +48,7 @@ def collect(
     ):
         runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
     runs = with_validity(runs, valid_accuracy)
-    order = ["experiment", "key", "pack", *SETTINGS, "status", "reason", "valid"]
-    runs = runs[order + [name for name in runs.columns if name not in order]]
+    runs = runs[RUN_COLUMNS]
     write_atomically(runs_file, lambda file: runs.to_parquet(file, index=False))
     write_atomically(history_file, lambda file: history.to_parquet(file, index=False))
 
@@ -72,6 +59,15 @@ def stacked(files: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:
         [read_table(file).reindex(columns=columns).astype({"key": object}) for file in files],
         ignore_index=True,
     )
+
+
+def with_metrics(history: pd.DataFrame, on_the_way: pd.DataFrame) -> pd.DataFrame:
+    """Adds the metrics of the measured epochs; between them what the last layer told stays."""
+    at = ["key", "epoch"]
+    joined = history.merge(on_the_way, on=at, how="left", validate="1:1", suffixes=("_trained", ""))
+    for name in HEAD:
+        joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_trained"])
+    return joined
 
 
 def last_measured(history: pd.DataFrame) -> pd.DataFrame:

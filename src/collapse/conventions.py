@@ -4,9 +4,12 @@ The literature uses the names NC1 to NC4 for different numbers. A convention is 
 name to function of ClassStatistics; `reported` (collapse.metrics) is the default everywhere else.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from collapse.class_statistics import ClassStatistics
 from collapse.metrics import (
     DIAGNOSTICS,
     METRICS,
@@ -27,6 +30,9 @@ from collapse.metrics import (
     on_weight,
     rounded_singular_values,
 )
+
+if TYPE_CHECKING:
+    from collapse.class_statistics import ClassStatistics
 
 
 def alpha(weight_KD: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""What is known of a network at one moment: class statistics and all that is computed from them."""
+"""What is seen of a network at one moment: its fit, its class statistics, its last layer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapse.class_statistics import ClassStatistics, class_statistics
-from collapse.conventions import measure_all
 from collapse.images import Images
-from collapse.metrics import nc0, nc0_normalised, singular_values, singular_values_M, singular_values_W
+from collapse.metrics import nc0, nc0_normalised, singular_values
 
 EVALUATION_BATCH = 1000
 
@@ -65,23 +64,10 @@ def statistics_of(network: nn.Module, images: Images) -> tuple[ClassStatistics, 
     }
 
 
-def measure(network: nn.Module, images: Images) -> dict[str, Any]:
-    """A row of the history: loss, accuracies, every metric and the singular values."""
-    statistics, fit = statistics_of(network, images)
-    return {
-        "measured": True,
-        **fit,
-        **measure_all(statistics, convention="reported"),
-        "singular_values_W": singular_values_W(statistics).tolist(),
-        "singular_values_M": singular_values_M(statistics).tolist(),
-    }
-
-
-def measure_head(network: nn.Module) -> dict[str, Any]:
-    """What of it needs no features: NC0 and the singular values of W."""
+def head_metrics(network: nn.Module) -> dict[str, Any]:
+    """What the weights of the last layer tell without features: NC0, and the singular values of W."""
     weight_KD = network.head.weight.detach().double().cpu().numpy()
     return {
-        "measured": False,
         "NC0": nc0(weight_KD),
         "NC0_normalised": nc0_normalised(weight_KD),
         "singular_values_W": singular_values(weight_KD).tolist(),

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,6 @@ from collapse.conventions import CONVENTIONS, measure_all, values_at_collapse
 
 REQUIRED = ("features", "labels", "weight")
 OPTIONAL = ("bias", "test_features", "test_labels")
-
-# What reading a damaged or foreign file can raise: NumPy documents none of it.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         statistics = statistics_of_file(arguments.file)
     except ValueError as error:
-        print(f"collapse measure: {arguments.file}: {error}", file=sys.stderr)
+        one_line = " ".join(str(error).split())
+        print(f"collapse measure: {arguments.file}: {one_line}", file=sys.stderr)
         return 2
     with np.errstate(over="ignore", invalid="ignore"):  # said below, in words
         values = measure_all(statistics, convention=arguments.convention)
@@ -85,18 +75,16 @@ def statistics_of_file(path: Path) -> ClassStatistics:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The file's arrays, never unpickled."""
     if not path.is_file():
-        raise ValueError("no such file" if not path.exists() else "not a file")
+        raise ValueError("not a file" if path.exists() else "no such file")
     if not zipfile.is_zipfile(path):
-        raise ValueError("not an npz file; write one with numpy.savez")
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            _check_names(set(file.files))
-            for name in file.files:
-                arrays[name] = _array(file, name)
-    except _UNREADABLE as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
-    return arrays
+        raise ValueError("not a readable npz file; write one with numpy.savez")
+    with path.open("rb") as handle:
+        try:
+            file = np.load(handle, allow_pickle=False)
+        except Exception as error:  # any kind: see _array
+            raise ValueError(_unreadable(error)) from None
+        _check_names(set(file.files))
+        return {name: _array(file, name) for name in file.files}
 
 
 def _check_names(names: set[str]) -> None:
@@ -107,16 +95,21 @@ def _check_names(names: set[str]) -> None:
         raise ValueError(f"unknown arrays: {', '.join(unknown)}; the known names are {known}")
 
 
-def _array(file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+def _array(file: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     try:
         array = file[name]
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged file raises what NumPy, zlib or a tokenizer please
         if "allow_pickle" in str(error):
             raise ValueError(f"{name}: holds pickled objects; save plain numbers") from None
-        raise ValueError(f"{name}: unreadable ({error}); write the file again") from None
+        raise ValueError(f"{name}: {_unreadable(error)}") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{name}: not an array; write the file with numpy.savez")
     return array
+
+
+def _unreadable(error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    return f"unreadable ({reason}); write the file again with numpy.savez"
 
 
 def _table(values: dict[str, float], convention: str, num_classes: int) -> str:

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from collapse.class_statistics import from_arrays
+from collapse.class_statistics import ClassStatistics, from_arrays
 from collapse.conventions import measure_all
-from collapse.pack_files import of_run, read_tensors, write_atomically
+from collapse.metrics import singular_values_M, singular_values_W
+from collapse.pack_files import key_of, of_run, read_tensors, write_atomically
+
+Arrays = Mapping[str, np.ndarray]
 
 
 def measure_pack(
-    runs: Sequence[Mapping[str, Any]], *, statistics: Path, metrics: Path, convention: str
+    *, statistics: Path, trajectory: Path, metrics: Path, history_metrics: Path, convention: str
 ) -> None:
-    """Write a table, a row a run: key and every metric of a convention. Raises PackFileError."""
-    arrays = {name: tensor.numpy() for name, tensor in read_tensors(statistics).items()}
-    rows = [
-        {"key": run["key"]} | measure_all(from_arrays(found), convention=convention)
-        for run in runs
-        if (found := of_run(arrays, run["key"]))
+    """Write the metrics of a convention, as tables: at the end (key), and on the way (key, epoch).
+
+    A run without class statistics has no row. Raises PackFileError.
+    """
+    final = {key: {"key": key} | measured(found, convention) for key, found in split(arrays(statistics))}
+    on_the_way = [
+        {"key": key, "epoch": int(epoch)} | measured(found, convention)
+        for key, epochs in split(arrays(trajectory))
+        for epoch, found in split(epochs)
     ]
-    table = pd.DataFrame(rows) if rows else pd.DataFrame({"key": pd.Series(dtype=str)})
-    write_atomically(metrics, lambda file: table.to_parquet(file, index=False))
+    on_the_way.sort(key=lambda row: (row["key"], row["epoch"]))
+    for path, rows in ((metrics, list(final.values())), (history_metrics, on_the_way)):
+        table = pd.DataFrame(rows) if rows else pd.DataFrame({"key": pd.Series(dtype=str)})
+        write_atomically(path, lambda file, table=table: table.to_parquet(file, index=False))
+
+
+def measured(found: Arrays, convention: str) -> dict[str, Any]:
+    """Every metric and both spectra of one set of class statistics."""
+    statistics: ClassStatistics = from_arrays(found)
+    return measure_all(statistics, convention=convention) | {
+        "singular_values_W": singular_values_W(statistics).tolist(),
+        "singular_values_M": singular_values_M(statistics).tolist(),
+    }
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """A safetensors file as NumPy arrays. Raises PackFileError."""
+    return {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
+
+
+def split(named: Arrays) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Arrays by the first part of their names, `{first}/{rest}`."""
+    return [(first, of_run(named, first)) for first in dict.fromkeys(map(key_of, named))]

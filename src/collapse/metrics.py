@@ -9,14 +9,18 @@ A metric that divides by zero (zero weights, coinciding class means) is NaN. All
 but NC0, which has the unit of the weights.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.linalg import norm
 
-from collapse.class_statistics import ClassStatistics
+if TYPE_CHECKING:  # figures and tables name metrics; they need not wait for torch
+    from collapse.class_statistics import ClassStatistics
 
-Metric = Callable[[ClassStatistics], float]
+Metric = Callable[["ClassStatistics"], float]
 
 
 def nc0(weight_KD: np.ndarray) -> float:

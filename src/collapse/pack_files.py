@@ -1,4 +1,4 @@
-"""The three files of a pack: weights of its runs, their history, and how each ended.
+"""The files of a pack: weights of its runs, class statistics on the way, history, and how each ended.
 
 A finished run of an unfinished pack is kept in the same form, as a pack of one run, so that joining
 packs is all it takes to finish a pack or to add runs to one.
@@ -23,30 +23,37 @@ class PackFileError(RuntimeError):
 
 
 class PackPaths(NamedTuple):
-    """Where the three files are."""
+    """Where the files are."""
 
     weights: Path
+    trajectory: Path
     history: Path
     outcomes: Path
 
     @classmethod
     def inside(cls, folder: Path) -> PackPaths:
         """The files of a pack of one run, in a folder of their own."""
-        return cls(folder / "weights.safetensors", folder / "history.parquet", folder / "outcomes.parquet")
+        names = ("weights.safetensors", "trajectory.safetensors", "history.parquet", "outcomes.parquet")
+        return cls(*(folder / name for name in names))
 
 
 class Pack(NamedTuple):
-    """weights: tensors named `{key}/{parameter}`; history: a row a run and epoch; outcomes: a row a run."""
+    """What the files hold.
+
+    weights: tensors named `{key}/{parameter}`. trajectory: class statistics at the measured epochs,
+    `{key}/{epoch}/{name}`. history: a row a run and epoch. outcomes: a row a run.
+    """
 
     weights: dict[str, Tensor]
+    trajectory: dict[str, Tensor]
     history: pd.DataFrame
     outcomes: pd.DataFrame
 
 
 def write_pack(pack: Pack, paths: PackPaths) -> None:
-    """Write the three files, outcomes last: where they are, the pack is whole."""
-    paths.weights.parent.mkdir(parents=True, exist_ok=True)
+    """Write the files, outcomes last: where they are, the pack is whole."""
     write_atomically(paths.weights, lambda file: save_file(pack.weights, file))
+    write_atomically(paths.trajectory, lambda file: save_file(pack.trajectory, file))
     write_atomically(paths.history, lambda file: pack.history.to_parquet(file, index=False))
     write_atomically(paths.outcomes, lambda file: pack.outcomes.to_parquet(file, index=False))
 
@@ -64,8 +71,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def read_pack(paths: PackPaths) -> Pack:
-    """Read the three files. Raises PackFileError."""
-    return Pack(read_tensors(paths.weights), read_table(paths.history), read_table(paths.outcomes))
+    """Read the files. Raises PackFileError."""
+    return Pack(
+        read_tensors(paths.weights),
+        read_tensors(paths.trajectory),
+        read_table(paths.history),
+        read_table(paths.outcomes),
+    )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -91,23 +103,19 @@ def unreadable(path: Path, error: Exception) -> PackFileError:
 
 def joined(packs: Iterable[Pack], *, keys: Iterable[str]) -> Pack:
     """One pack of the given runs, in the order of `keys`; the last of several packs with a run has it."""
-    order = {key: position for position, key in enumerate(keys)}
     newest = {key: pack for pack in packs for key in pack.outcomes.key}
-    chosen = {key: newest[key] for key in order}
-    weights = {
-        name: tensor
-        for key, pack in chosen.items()
-        for name, tensor in sorted(prefixed(key, of_run(pack.weights, key)).items())
-    }
-    parts = [
-        (pack.history[pack.history.key == key], pack.outcomes[pack.outcomes.key == key])
-        for key, pack in chosen.items()
-    ]
+    chosen = [(key, newest[key]) for key in keys]
     return Pack(
-        weights,
-        pd.concat([history for history, _ in parts], ignore_index=True),
-        pd.concat([outcomes for _, outcomes in parts], ignore_index=True),
+        {name: tensor for key, pack in chosen for name, tensor in tensors_of(pack.weights, key)},
+        {name: tensor for key, pack in chosen for name, tensor in tensors_of(pack.trajectory, key)},
+        pd.concat([pack.history[pack.history.key == key] for key, pack in chosen], ignore_index=True),
+        pd.concat([pack.outcomes[pack.outcomes.key == key] for key, pack in chosen], ignore_index=True),
     )
+
+
+def tensors_of(tensors: Mapping[str, Tensor], key: str) -> list[tuple[str, Tensor]]:
+    """The tensors of one run under their full names, in alphabetical order."""
+    return sorted((name, tensor) for name, tensor in tensors.items() if key_of(name) == key)
 
 
 def prefixed(key: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -122,4 +130,4 @@ def key_of(name: str) -> str:
 
 def of_run(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
     """The tensors of one run, without the prefix."""
-    return {name.partition("/")[2]: t for name, t in tensors.items() if key_of(name) == key}
+    return {name.partition("/")[2]: tensor for name, tensor in tensors_of(tensors, key)}

@@ -31,7 +31,7 @@ TRAINING = [
 def train_pack(
     runs: Sequence[Run], *, prepared: Path, paths: PackPaths, unfinished: Path, device: str
 ) -> None:
-    """Train the runs that are not trained yet and write the pack's three files.
+    """Train the runs that are not trained yet and write the pack's files.
 
     Runs already in the files, or finished by an interrupted job (in `unfinished`), are kept as they
     are: their keys say that nothing that determines them has changed. Raises PackFileError.
@@ -74,7 +74,7 @@ def train_one(
         )
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        outcome = Outcome("failed", reason, 0, time.monotonic() - started, [], None)
+        outcome = Outcome("failed", reason, 0, time.monotonic() - started, [], {}, None)
     if outcome.status != "done":
         log.warning("run %s %s: %s", run["key"], outcome.status, outcome.reason)
     return outcome
@@ -98,7 +98,12 @@ def pack_of_one(run: Run, outcome: Outcome, device: torch.device) -> Pack:
     history = pd.DataFrame([{"key": key} | row for row in outcome.history])
     if history.empty:
         history = pd.DataFrame({"key": pd.Series(dtype=str), "epoch": pd.Series(dtype=int)})
-    return Pack(prefixed(key, outcome.weights or {}), history, pd.DataFrame([facts]))
+    return Pack(
+        prefixed(key, outcome.weights or {}),
+        prefixed(key, outcome.trajectory),
+        history,
+        pd.DataFrame([facts]),
+    )
 
 
 def progress_reporter(runs: Sequence[Run], *, every_seconds: float = 10.0):

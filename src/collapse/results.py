@@ -6,63 +6,21 @@ from os import PathLike
 
 import pandas as pd
 
-METRICS = (
-    "NC0",
-    "NC0_normalised",
-    "NC1",
-    "NC2",
-    "NC2W",
-    "NC2M",
-    "NC2n",
-    "NC2a",
-    "NC2Wn",
-    "NC2Wa",
-    "NC3",
-    "NC4",
-    "condition_number",
-    "effective_rank",
-)
-SETTING_COLUMNS = (
-    "experiment",
-    "key",
-    "pack",
-    "architecture",
-    "width",
-    "dataset",
-    "image_size",
-    "train_size",
-    "augmentation",
-    "optimizer",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "coupled_fraction",
-    "epochs",
-    "batch_size",
-    "seed",
-)
-OUTCOME_COLUMNS = ("status", "reason", "valid", "epochs_done", "seconds")
-FIT_COLUMNS = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
-RUN_COLUMNS = (
-    *SETTING_COLUMNS,
-    *OUTCOME_COLUMNS,
-    *FIT_COLUMNS,
-    *METRICS,
-    *(f"{name}_init" for name in METRICS),
-    "NC0_closed_form",
-)
-HISTORY_COLUMNS = (
-    "key",
-    "epoch",
-    "learning_rate",
-    "measured",
-    "running_loss",
-    *FIT_COLUMNS,
-    *METRICS,
-    "NC0_closed_form",
-    "singular_values_W",
-    "singular_values_M",
-)
+from collapse import metrics
+from collapse.runs import SETTINGS
+
+MEASURES = [*metrics.METRICS, *metrics.DIAGNOSTICS]
+FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
+OUTCOME = ["status", "reason", "epochs_done", "seconds", "device", "threads", "torch_version", "protocol"]
+SPECTRA = ["singular_values_W", "singular_values_M"]
+RUN_COLUMNS = [
+    "experiment", "key", "pack", *SETTINGS, *OUTCOME, "valid", *FIT, *MEASURES,
+    *(f"{name}_init" for name in MEASURES), "NC0_closed_form",
+]  # fmt: skip
+HISTORY_COLUMNS = [
+    "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
+    *SPECTRA,
+]  # fmt: skip
 
 
 def read_runs(path: str | PathLike) -> pd.DataFrame:
@@ -80,7 +38,7 @@ def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.Data
     return read_runs(runs), read_history(history)
 
 
-def _read(path: str | PathLike, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
     table = pd.read_parquet(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:

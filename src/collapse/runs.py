@@ -38,11 +38,14 @@ SETTINGS: dict[str, type] = {
     "measure_every": int,
     "seed": int,
 }
+OPTIONAL = ("coupled_fraction", "train_size")  # nothing: no such setting; all training images
 # The runs of a pack always have these in common, whatever pack_by says.
 PACK_SHARES = [
     "architecture", "width", "dataset", "image_size", "train_size", "augmentation",
     "schedule", "epochs", "batch_size", "measure_every",
 ]  # fmt: skip
+# Pixels a side. Here beside collapse.architectures' own, which cannot be read without torch.
+SMALLEST_IMAGE = {"ResNet9": 8, "VGG9": 16}
 IN_PACK_NAME = ["architecture", "dataset", "optimizer", "learning_rate"]
 
 
@@ -71,7 +74,7 @@ def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
             f"({first.optimizer}, learning_rate {first.learning_rate}, momentum {first.momentum}, "
             f"weight_decay {first.weight_decay}); remove one"
         )
-    table.insert(2, "pack", pack_names(table, parameters["pack_by"]))
+    table.insert(2, "pack", pack_names(table, settings.get("pack_by", parameters["pack_by"])))
     return table
 
 
@@ -108,25 +111,38 @@ def finished_run(settings: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """One run with every setting present, typed, and possible. Raises ParameterError."""
     settings = dict(settings)
     scale = settings.pop("weight_decay_scale", 1)
-    dataset = DATASETS[settings["dataset"]]
-    if settings.get("train_size") is None:
-        settings["train_size"] = dataset.train_size
+    missing = [name for name in SETTINGS if name not in settings and name not in OPTIONAL]
+    if missing:
+        raise ParameterError(f"{where}: {missing[0]} is set neither here nor in the study's defaults")
+    settings = {"train_size": DATASETS[settings["dataset"]].train_size, **settings}
+    require_possible(settings, where=where)
+    # Six digits, so that a scaled decay is the number that tables print.
+    settings["weight_decay"] = float(f"{settings['weight_decay'] * scale:.6g}")
+    return {
+        name: None if settings.get(name) is None else kind(settings[name]) for name, kind in SETTINGS.items()
+    }
+
+
+def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
+    """What no schema can say. Raises ParameterError."""
+    dataset, architecture = DATASETS[settings["dataset"]], settings["architecture"]
     if settings["train_size"] > dataset.train_size:
         raise ParameterError(
             f"{where}: train_size {settings['train_size']} is more than the {dataset.train_size} "
             f"training images of {dataset.name}"
         )
-    interpolated = settings["optimizer"] == "AdamInterpolated"
-    if interpolated != (settings.get("coupled_fraction") is not None):
+    if settings["train_size"] != dataset.train_size and settings["train_size"] % dataset.num_classes:
+        raise ParameterError(
+            f"{where}: train_size {settings['train_size']} is not a multiple of the "
+            f"{dataset.num_classes} classes of {dataset.name}"
+        )
+    if settings["image_size"] < SMALLEST_IMAGE[architecture]:
+        raise ParameterError(
+            f"{where}: image_size {settings['image_size']} is too small for {architecture}; "
+            f"at least {SMALLEST_IMAGE[architecture]} is needed"
+        )
+    if (settings["optimizer"] == "AdamInterpolated") != ("coupled_fraction" in settings):
         raise ParameterError(f"{where}: coupled_fraction goes with AdamInterpolated, and only with it")
-    # Six digits, so that a scaled decay is the number that tables print.
-    settings["weight_decay"] = float(f"{settings['weight_decay'] * scale:.6g}")
-    missing = [name for name in SETTINGS if name not in settings and name != "coupled_fraction"]
-    if missing:
-        raise ParameterError(f"{where}: {missing[0]} is set neither here nor in the study's defaults")
-    return {
-        name: None if settings.get(name) is None else kind(settings[name]) for name, kind in SETTINGS.items()
-    }
 
 
 def run_key(run: Mapping[str, Any]) -> str:

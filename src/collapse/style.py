@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from collapse.optimizers import OPTIMIZERS
@@ -139,10 +140,12 @@ def decay_axis(axis: Axes, decays: Iterable[float]) -> None:
     powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
     labelled = powers[::-1][:: max(1, -(-len(powers) // 3))][::-1]  # three at most, the last one in
     ticks = {10.0**power: f"$10^{{{int(power)}}}$" for power in labelled}
-    ticks = ({0.0: "0"} if has_zero else {}) | (ticks or {low: number_label(low)})
+    if len(ticks) < 2:  # too short a range for powers: its ends
+        ticks = {value: f"{value:.2g}" for value in (low, high)}
+    ticks = ({0.0: "0"} if has_zero else {}) | ticks
     if has_zero:
         axis.set_xscale("symlog", linthresh=low, linscale=0.8)
-        _break_mark(axis, 0.42 * low, width=0.12 * low)
+        _break_mark(axis, 0.42 * low)
     else:
         axis.set_xscale("log")
     axis.set_xticks(list(ticks), list(ticks.values()))
@@ -151,21 +154,12 @@ def decay_axis(axis: Axes, decays: Iterable[float]) -> None:
     axis.set_xlim(-0.15 * low if has_zero else low / 1.6, high * 1.6)
 
 
-def _break_mark(axis: Axes, x: float, *, width: float) -> None:
+def _break_mark(axis: Axes, x: float) -> None:
     """Two strokes across the x axis: from here on to the left the scale is another."""
-    axis.plot(
-        [x - width / 2, x + width / 2],
-        [0, 0],
-        marker=[(-0.6, -1), (0.6, 1)],
-        markersize=6,
-        markeredgewidth=0.7,
-        color="black",
-        linestyle="none",
-        transform=axis.get_xaxis_transform(),
-        clip_on=False,
-        scalex=False,
-        scaley=False,
-    )
+    strokes = Path([(-1, -1), (0, 1), (0, -1), (1, 1)], [Path.MOVETO, Path.LINETO] * 2)
+    look = {"marker": strokes, "markersize": 7, "markeredgewidth": 0.7, "color": "black"}
+    place = {"transform": axis.get_xaxis_transform(), "clip_on": False}
+    axis.plot([x], [0], linestyle="none", scalex=False, scaley=False, **look, **place)
 
 
 def metric_axis(axis: Axes, metric: str) -> None:
@@ -199,9 +193,11 @@ def share_y(axes: Iterable[Axes]) -> None:
     for axis in axes[1:]:
         axis.set_ylabel("")
     filled = [axis for axis in axes if axis.has_data()]
+    limits = np.array([axis.get_ylim() for axis in filled])
     for axis in filled[1:]:
         axis.sharey(filled[0])
     for axis in filled:
+        axis.set_ylim(limits.min(), limits.max())  # sharing alone would keep the first one's
         log_ticks(axis)
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from collapse.class_statistics import ClassStatistics, to_arrays
 from collapse.datasets.preprocessing import augment
-from collapse.evaluation import Diverged, measure, measure_head, require_finite
+from collapse.evaluation import Diverged, head_metrics, require_finite, statistics_of
 from collapse.images import Images
 from collapse.optimizers import OPTIMIZERS
 from collapse.schedules import SCHEDULES
@@ -27,13 +28,19 @@ MINIBATCH_STREAM, AUGMENTATION_STREAM = 1, 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `weights` is the state dict, None unless the run was done."""
+    """How a run ended.
+
+    history: a row an epoch: fit, and what the last layer's weights tell.
+    trajectory: class statistics at the measured epochs, arrays named `{epoch}/{name}`.
+    weights: the state dict at the end; None unless the run was done.
+    """
 
     status: str  # done | diverged
     reason: str
     epochs_done: int
     seconds: float
     history: list[dict[str, Any]]
+    trajectory: dict[str, Tensor]
     weights: dict[str, Tensor] | None
 
 
@@ -120,14 +127,24 @@ def train_run(
 
     hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
     progress: called with the epoch and its loss after every epoch.
-    The history has a row an epoch, from 0 (initialisation) on. What needs the features is measured
-    every `measure_every` epochs and at the end; NC0 and the singular values of W every epoch.
+    Every epoch from 0 (initialisation) on is recorded; what needs the features at initialisation, every
+    `measure_every` epochs and at the end.
     """
     started = time.monotonic()
     entry = OPTIMIZERS[optimizer]
     rule = partial(entry.rule, **entry.hyperparameters(**hyperparameters))
     flat, state = FlatParameters(network), {}
-    history = [{"epoch": 0} | measure(network, images)]
+    history, trajectory = [], {}
+
+    def record(epoch: int, *, features: bool, **row: float) -> None:
+        row = {"epoch": epoch, "measured": features} | row | head_metrics(network)
+        if features:
+            statistics, fit = statistics_of(network, images)
+            row |= fit
+            trajectory.update(named_arrays(epoch, statistics))
+        history.append(row)
+
+    record(0, features=True)
     status, reason = "done", ""
     for epoch in range(1, epochs + 1):
         rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
@@ -135,14 +152,13 @@ def train_run(
             network, flat, state, images, update=partial(rule, learning_rate=rate),
             batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
         )  # fmt: skip
-        history.append({"epoch": epoch, "learning_rate": rate, "running_loss": loss})
         try:
             require_finite(loss, flat.values)
             due = epoch % measure_every == 0 or epoch == epochs
-            history[-1] |= measure(network, images) if due else measure_head(network)
+            record(epoch, features=due, learning_rate=rate, running_loss=loss)
         except Diverged as problem:
             status, reason = "diverged", f"{problem} at epoch {epoch}"
-            history[-1] |= {"measured": False}
+            history.append({"epoch": epoch, "measured": False, "learning_rate": rate, "running_loss": loss})
             break
         progress(epoch, loss)
     return Outcome(
@@ -151,8 +167,15 @@ def train_run(
         epochs_done=epoch,
         seconds=time.monotonic() - started,
         history=history,
+        trajectory=trajectory,
         weights=copied_weights(network) if status == "done" else None,
     )
+
+
+def named_arrays(epoch: int, statistics: ClassStatistics) -> dict[str, Tensor]:
+    """Class statistics as tensors named `{epoch}/{name}`."""
+    arrays = to_arrays(statistics)
+    return {f"{epoch}/{name}": torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def copied_weights(network: nn.Module) -> dict[str, Tensor]:

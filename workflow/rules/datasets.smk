@@ -5,7 +5,6 @@ rule prepare_dataset:
     log:
         "results/datasets/logs/prepare_dataset/{dataset}.log",
     params:
-        data_root=config["data_root"],
         digest=lambda wildcards: DATASETS[wildcards.dataset].digest,
         code=code_digest(f"{SCRIPTS}/prepare_dataset.py"),
     threads: 1

@@ -23,15 +23,17 @@ rule extract_statistics:
 
 
 rule measure:
-    """The collapse metrics NC0 to NC4 of every network of a pack (appendix B)."""
+    """The collapse metrics NC0 to NC4 of every network of a pack, at the end and on the way (appendix B)."""
     input:
         statistics=f"{RESULTS}/packs/{{pack}}/class_statistics.safetensors",
+        trajectory=f"{RESULTS}/packs/{{pack}}/trajectory.safetensors",
     output:
         metrics=f"{RESULTS}/packs/{{pack}}/metrics.parquet",
+        history_metrics=f"{RESULTS}/packs/{{pack}}/history_metrics.parquet",
     log:
         f"{RESULTS}/logs/measure/{{pack}}.log",
     params:
-        runs=pack_runs,
+        convention="reported",
         code=code_digest(f"{SCRIPTS}/measure.py"),
     threads: 1
     script:
@@ -44,6 +46,7 @@ rule collect:
         histories=expand(f"{RESULTS}/packs/{{pack}}/history.parquet", pack=PACKS),
         outcomes=expand(f"{RESULTS}/packs/{{pack}}/outcomes.parquet", pack=PACKS),
         metrics=expand(f"{RESULTS}/packs/{{pack}}/metrics.parquet", pack=PACKS),
+        history_metrics=expand(f"{RESULTS}/packs/{{pack}}/history_metrics.parquet", pack=PACKS),
     output:
         runs=f"{RESULTS}/runs.parquet",
         history=f"{RESULTS}/history.parquet",

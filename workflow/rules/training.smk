@@ -14,6 +14,7 @@ rule train:
         prepared=pack_dataset,
     output:
         weights=update(f"{RESULTS}/packs/{{pack}}/weights.safetensors"),
+        trajectory=update(f"{RESULTS}/packs/{{pack}}/trajectory.safetensors"),
         history=update(f"{RESULTS}/packs/{{pack}}/history.parquet"),
         outcomes=update(f"{RESULTS}/packs/{{pack}}/outcomes.parquet"),
     log:

@@ -14,6 +14,7 @@ with job(snakemake.log[0]):
         histories=snakemake.input.histories,
         outcomes=snakemake.input.outcomes,
         metrics=snakemake.input.metrics,
+        history_metrics=snakemake.input.history_metrics,
         valid_accuracy=snakemake.params.valid_accuracy,
         runs_file=Path(snakemake.output.runs),
         history_file=Path(snakemake.output.history),

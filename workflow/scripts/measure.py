@@ -7,8 +7,9 @@ from collapse.measurement import measure_pack
 
 with job(snakemake.log[0]):
     measure_pack(
-        snakemake.params.runs,
         statistics=Path(snakemake.input.statistics),
+        trajectory=Path(snakemake.input.trajectory),
         metrics=Path(snakemake.output.metrics),
-        convention="reported",
+        history_metrics=Path(snakemake.output.history_metrics),
+        convention=snakemake.params.convention,
     )

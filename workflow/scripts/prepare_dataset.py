@@ -6,6 +6,7 @@ from collapse.datasets.prepared import save_prepared
 from collapse.job import job
 
 with job(snakemake.log[0]):
+    # Not a param: where the files lie changes nothing, their checksums do.
     name = snakemake.wildcards.dataset
-    arrays = load_arrays(name, root=data_root(snakemake.params.data_root), cache="data")
+    arrays = load_arrays(name, root=data_root(snakemake.config["data_root"]), cache="data")
     save_prepared(arrays, snakemake.output.prepared, name)

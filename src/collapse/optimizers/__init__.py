@@ -59,17 +59,17 @@ def coupled_share(kind: WeightDecayKind, coupled_fraction: float | None) -> floa
 _COUPLED, _DECOUPLED = WeightDecayKind.COUPLED, WeightDecayKind.DECOUPLED
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "SGD": Optimizer("SGD", rules.sgd, _COUPLED, "#1b7837", "Polyak 1964"),
-    "SGDW": Optimizer("SGDW", rules.sgd, _DECOUPLED, "#7fbf7b", "Loshchilov & Hutter 2019"),
-    "Adam": Optimizer("Adam", rules.adam, _COUPLED, "#2166ac", "Kingma & Ba 2015", True),
-    "AdamW": Optimizer("AdamW", rules.adam, _DECOUPLED, "#67a9cf", "Loshchilov & Hutter 2019", True),
-    "Signum": Optimizer("Signum", rules.signum, _COUPLED, "#b2182b", "Bernstein et al. 2018"),
-    "SignumW": Optimizer("SignumW", rules.signum, _DECOUPLED, "#ef8a62", "the paper, section 3.1"),
+    "SGD": Optimizer("SGD", rules.sgd, _COUPLED, "#14532D", "Polyak 1964"),
+    "SGDW": Optimizer("SGDW", rules.sgd, _DECOUPLED, "#7BC47F", "Loshchilov & Hutter 2019"),
+    "Adam": Optimizer("Adam", rules.adam, _COUPLED, "#0057B8", "Kingma & Ba 2015", True),
+    "AdamW": Optimizer("AdamW", rules.adam, _DECOUPLED, "#56B4E9", "Loshchilov & Hutter 2019", True),
+    "Signum": Optimizer("Signum", rules.signum, _COUPLED, "#C23B00", "Bernstein et al. 2018"),
+    "SignumW": Optimizer("SignumW", rules.signum, _DECOUPLED, "#F5A73B", "the paper, section 3.1"),
     "AdamInterpolated": Optimizer(
         "Adam\u2013AdamW",
         rules.adam,
         WeightDecayKind.INTERPOLATED,
-        "#762a83",
+        "#AA3377",
         "the paper, section 3.4",
         True,
     ),

@@ -3,7 +3,7 @@
 Each rule maps (parameters, gradients, state) to (new parameters, new state) and works elementwise, so
 `parameters` may be one tensor of any shape or all parameters of a network in one flat vector. Coupled
 decay is added to the gradient before anything else sees it; decoupled decay shrinks the parameters by
-1 - learning_rate * decoupled_decay, beside the step. The eight optimizers of the registry are these
+1 - learning_rate * decoupled_decay, beside the step. The optimizers of the registry are these
 rules with the decay given to one side, to the other, or split.
 
 `state` is a dict of tensors; the empty dict starts a run.
@@ -11,9 +11,12 @@ rules with the decay given to one side, to the other, or split.
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:  # the rules use tensors' own methods: figures can name optimizers without torch
+    from torch import Tensor
+
+State = dict[str, "Tensor"]
 
 
 def sgd(

@@ -35,10 +35,10 @@ LONG = {
     "–": "not in this study",
 }
 CORNER = "cut corner: under 99% training accuracy"
-CORNER_MARKER = [(0, 1), (1, 1), (1, 0)]
+CORNER_MARKER = [(-1, 1), (1, 1), (1, -1), (-1, 1)]
 HATCHED = {"facecolor": "#e8e8e8", "edgecolor": "#b5b5b5", "hatch": "////"}
 CUT = {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.4}
-CUT_MARKER = {"markerfacecolor": "white", "markeredgecolor": GREY, "markeredgewidth": 0.5}
+CUT_MARKER = {"markerfacecolor": "white", "markeredgecolor": GREY, "markeredgewidth": 0.5, "markersize": 5}
 
 
 @paper_style()
@@ -134,7 +134,7 @@ def mark_missing(axis: Axes, row: int, column: int, became: set[str]) -> str:
 
 def mark_undertrained(axis: Axes, row: int, column: int) -> None:
     """Cut the upper right corner off a cell whose number is of an undertrained run."""
-    corner = [(column + 0.75, row), (column + 1, row), (column + 1, row + 0.33)]
+    corner = [(column + 0.78, row), (column + 1, row), (column + 1, row + 0.28)]
     axis.add_patch(Polygon(corner, **CUT))
 
 
@@ -155,7 +155,7 @@ if "snakemake" in globals():
         draw(*results, **snakemake.params.settings),
         pdf=snakemake.output.pdf,
         png=snakemake.output.png,
-        title=snakemake.params.title,
-        study=snakemake.wildcards.study,
+        title=snakemake.params.caption,
+        study=snakemake.config["study"],
         note=snakemake.params.note,
     )

@@ -59,19 +59,16 @@ def draw(
     looks = line_looks(every, optimizers=optimizers, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
-    has_closed_form = False
+    handles = line_handles(looks, line=line)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         draw_panel(axis, valid, history, metric=metric, line=line, looks=looks)
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         elif closed_form and metric == "NC0":
-            has_closed_form = draw_closed_form(axis, valid, history)
+            handles += draw_closed_form(axis, valid, history)
         log_ticks(axis)
     for axis in axes.flat[len(metrics) :]:
         axis.remove()
-    handles = line_handles(looks, line=line)
-    if has_closed_form:
-        handles.append(Line2D([], [], label="closed form", **CLOSED_FORM))
     legend_above(figure, handles)
     remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
     return figure
@@ -110,17 +107,15 @@ def draw_panel(
             axis.plot(logged["epoch"], logged[metric], **looks[getattr(run, line)])
 
 
-def draw_closed_form(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame) -> bool:
-    """NC0 as the recursion gives it, where it is defined; says whether anything was drawn."""
-    low, high = axis.get_ylim()
-    drawn = False
+def draw_closed_form(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame) -> list[Line2D]:
+    """NC0 as the recursion gives it, where it is defined; its legend entry, if any was drawn."""
+    limits, count = axis.get_ylim(), len(axis.lines)
     for key in runs["key"]:
         logged = trajectory(history, key=key).dropna(subset=["NC0_closed_form"])
         if len(logged):
             axis.plot(logged["epoch"], logged["NC0_closed_form"], **CLOSED_FORM)
-            drawn = True
-    axis.set_ylim(low, high)
-    return drawn
+    axis.set_ylim(limits)
+    return [Line2D([], [], label="closed form", **CLOSED_FORM)] if len(axis.lines) > count else []
 
 
 if "snakemake" in globals():
@@ -129,7 +124,7 @@ if "snakemake" in globals():
         draw(*results, **snakemake.params.settings),
         pdf=snakemake.output.pdf,
         png=snakemake.output.png,
-        title=snakemake.params.title,
-        study=snakemake.wildcards.study,
+        title=snakemake.params.caption,
+        study=snakemake.config["study"],
         note=snakemake.params.note,
     )

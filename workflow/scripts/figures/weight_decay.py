@@ -98,7 +98,7 @@ if "snakemake" in globals():
         draw(*results, **snakemake.params.settings),
         pdf=snakemake.output.pdf,
         png=snakemake.output.png,
-        title=snakemake.params.title,
-        study=snakemake.wildcards.study,
+        title=snakemake.params.caption,
+        study=snakemake.config["study"],
         note=snakemake.params.note,
     )

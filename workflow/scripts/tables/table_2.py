@@ -32,6 +32,6 @@ if "snakemake" in globals():
         print_metrics(table),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
-        title=snakemake.params.title,
+        title=snakemake.params.caption,
         note=snakemake.params.note,
     )

@@ -21,6 +21,6 @@ if "snakemake" in globals():
         table.rename(columns=str.capitalize),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
-        title=snakemake.params.title,
+        title=snakemake.params.caption,
         note=snakemake.params.note,
     )

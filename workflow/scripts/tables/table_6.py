@@ -33,6 +33,6 @@ if "snakemake" in globals():
         print_regression(table),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
-        title=snakemake.params.title,
+        title=snakemake.params.caption,
         note=snakemake.params.note,
     )

@@ -1,0 +1,58 @@
+"""Shared fixtures: one thread, a tiny prepared dataset, and a run that takes a second."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from collapse.datasets.loading import load_arrays
+from collapse.datasets.prepared import save_prepared
+from collapse.parameters import load_parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Results repeat bit for bit at a fixed number of threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """The generated dataset `Fake`, as rule prepare_dataset leaves it."""
+    path = tmp_path_factory.mktemp("datasets") / "Fake.safetensors"
+    save_prepared(load_arrays("Fake", root="absent", cache=path.parent), path, "Fake")
+    return path
+
+
+@pytest.fixture
+def parameters():
+    """The project's own params.yaml."""
+    return load_parameters(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def tiny_run():
+    """A row of the run table: five epochs of a ResNet9 with four channels."""
+    return {
+        "key": "0123456789ab",
+        "architecture": "ResNet9",
+        "width": 0.0625,
+        "dataset": "Fake",
+        "image_size": 8,
+        "train_size": 300,
+        "augmentation": "none",
+        "optimizer": "SGD",
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 0.05,
+        "coupled_fraction": None,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "schedule": "thirds",
+        "epochs": 5,
+        "batch_size": 64,
+        "measure_every": 2,
+        "seed": 3141,
+    }

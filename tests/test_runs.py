@@ -1,0 +1,100 @@
+"""The run table: counts, keys that follow content, packs that stay put."""
+
+import copy
+
+import pandas as pd
+import pytest
+
+from collapse.runs import run_table, summary, unique_runs
+
+
+def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
+    table = run_table(parameters, "paper")
+    grid = table[table.experiment == "grid"]
+    assert len(grid) == grid.key.nunique() == 2 * 3 * 6 * (3 * 6 * 6) == 3888
+    assert grid.pack.nunique() == 108
+    assert (grid.groupby("pack").size() == 36).all()
+    assert set(grid.groupby(["architecture", "dataset", "optimizer"]).size()) == {108}
+    assert (
+        grid.train_size == grid.dataset.map({"MNIST": 60000, "FashionMNIST": 60000, "CIFAR10": 50000})
+    ).all()
+    assert set(table.seed) == {3141} and set(table.epochs) == {200} and set(table.batch_size) == {128}
+    decays = grid.groupby("optimizer").weight_decay.unique().map(sorted)
+    for optimizer in ("SGD", "SGDW", "Adam", "Signum"):
+        assert decays[optimizer] == [0, 5e-5, 5e-4, 5e-3, 0.05, 0.5]
+    for optimizer in ("AdamW", "SignumW"):
+        assert decays[optimizer] == [0, 5e-4, 0.05, 0.5, 5, 10]
+    rates = grid.groupby("optimizer").learning_rate.unique().map(sorted)
+    for optimizer in ("SGD", "SGDW"):
+        assert rates[optimizer] == [0.001, 0.01, 0.0679]
+    for optimizer in ("Adam", "AdamW", "Signum", "SignumW"):
+        assert rates[optimizer] == [0.001, 0.005, 0.01]
+
+
+def test_one_run_a_pack(parameters):
+    parameters["pack_by"] = [
+        "architecture", "dataset", "optimizer", "learning_rate", "momentum", "weight_decay",
+    ]  # fmt: skip
+    table = run_table(parameters, "paper")
+    assert table[table.experiment == "grid"].pack.nunique() == 3888
+
+
+def test_experiments_share_runs(parameters):
+    table = run_table(parameters, "paper")
+    shared = table[table.experiment == "table_2"].key
+    assert shared.isin(table[table.experiment == "grid"].key).all()
+    assert len(unique_runs(table)) == 3888 + 32  # the heatmap has 24 cells in common with the grid
+    counts = summary(table).set_index("experiment").runs
+    assert counts["grid"] == 3888 and counts["momentum_heatmap"] == 56 and counts["table_2"] == 6
+
+
+def test_keys_follow_content(parameters):
+    before = run_table(parameters, "demo")
+    reordered = copy.deepcopy(parameters)
+    study = reordered["studies"]["demo"]
+    study["experiments"] = dict(reversed(study["experiments"].items()))
+    for experiment in study["experiments"].values():
+        experiment["rows"] = [dict(reversed(row.items())) for row in reversed(experiment["rows"])]
+    after = run_table(reordered, "demo")
+    identity = ["experiment", "key", "pack"]
+    pd.testing.assert_frame_equal(
+        before[identity].sort_values(identity, ignore_index=True),
+        after[identity].sort_values(identity, ignore_index=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 1), ("epochs", 40), ("width", 0.25), ("measure_every", 2)]
+)
+def test_keys_change_with_every_setting(parameters, name, value):
+    before = run_table(parameters, "demo")
+    parameters["studies"]["demo"]["defaults"][name] = value
+    assert not set(before.key) & set(run_table(parameters, "demo").key)
+
+
+def test_an_added_weight_decay_adds_its_runs_alone(parameters):
+    before = run_table(parameters, "demo")
+    parameters["studies"]["demo"]["experiments"]["grid"]["rows"][0]["weight_decay"].append(0.001)
+    after = run_table(parameters, "demo")
+    assert set(before.key) < set(after.key) and set(before.pack) == set(after.pack)
+    added = after[~after.key.isin(before.key)]
+    assert len(added) == 4 and set(added.optimizer) == {"SGD", "SGDW"}
+    kept = after[after.key.isin(before.key)].set_index(["experiment", "key"]).pack
+    pd.testing.assert_series_equal(kept, before.set_index(["experiment", "key"]).pack)
+
+
+def test_interpolation_is_one_more_axis(parameters):
+    parameters["studies"]["demo"]["experiments"]["interpolation"] = {
+        "rows": [
+            {
+                "optimizer": "AdamInterpolated",
+                "learning_rate": 0.001,
+                "momentum": 0.9,
+                "weight_decay": 0.0005,
+                "coupled_fraction": [0, 0.5, 1],
+            }
+        ]
+    }
+    table = run_table(parameters, "demo")
+    assert table[table.experiment == "interpolation"].coupled_fraction.tolist() == [0, 0.5, 1]
+    assert table[table.experiment == "grid"].coupled_fraction.isna().all()
