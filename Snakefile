@@ -27,13 +27,14 @@ except ParameterError as error:
 STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
 PACKS = {name: pack.to_dict("records") for name, pack in unique_runs(RUNS).groupby("pack")}
+PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 GPUS = int(config["device"] == "cuda")
 
 
 wildcard_constraints:
-    pack="|".join(PACKS),
-    dataset="[A-Za-z0-9]+",
+    pack="[^/]+",
+    dataset="[^/]+",
 
 
 localrules:
@@ -43,12 +44,14 @@ localrules:
 rule all:
     """Every table and figure of the study."""
     input:
+        f"{RESULTS}/runs.parquet",
+        f"{RESULTS}/history.parquet",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=config["tables"]),
         expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=config["figures"]),
 
 
-include: "workflow/rules/datasets.smk" #                                        section 3.1
-include: "workflow/rules/training.smk" #                                        section 3.1
-include: "workflow/rules/metrics.smk" #                                    appendix B
-include: "workflow/rules/tables.smk" #                                  sections 3, appendix D
-include: "workflow/rules/figures.smk" #                                 sections 3, appendix D
+include: "workflow/rules/datasets.smk"  #                              section 3.1
+include: "workflow/rules/training.smk"  #                              section 3.1
+include: "workflow/rules/metrics.smk"  #                               appendix B
+include: "workflow/rules/tables.smk"  #                                section 3, appendix D
+include: "workflow/rules/figures.smk"  #                               section 3, appendix D

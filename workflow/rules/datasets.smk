@@ -4,11 +4,13 @@ rule prepare_dataset:
         prepared="results/datasets/{dataset}.safetensors",
     log:
         "results/datasets/logs/prepare_dataset/{dataset}.log",
-    params:
-        digest=lambda wildcards: DATASETS[wildcards.dataset].digest,
-        code=code_digest(f"{SCRIPTS}/prepare_dataset.py"),
+    conda:
+        "../../envs/collapse.yaml"
     threads: 1
     resources:
         runtime=30,
+    params:
+        digest=lambda wildcards: DATASETS[wildcards.dataset].digest,
+        code=code_digest(f"{SCRIPTS}/prepare_dataset.py"),
     script:
         "../scripts/prepare_dataset.py"

@@ -9,15 +9,20 @@ for figure, target in config["figures"].items():
         output:
             pdf=f"{RESULTS}/figures/{figure}.pdf",
             png=report(
-                f"{RESULTS}/figures/{figure}.png", caption="../report/target.rst", category="Figures"
+                f"{RESULTS}/figures/{figure}.png",
+                caption="../report/target.rst",
+                category="Figures",
             ),
         log:
             f"{RESULTS}/logs/{figure}.log",
+        conda:
+            "../../envs/collapse.yaml"
+        threads: 1
         params:
+            script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
             note=scale_note(config, STUDY),
             code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py"),
-        threads: 1
         script:
-            f"../scripts/figures/{target['script']}.py"
+            "../scripts/figures/{params.script}.py"

@@ -1,7 +1,7 @@
 rule extract_statistics:
     """Class statistics of the last layer's features, one forward pass a network (appendix B)."""
     input:
-        prepared=pack_dataset,
+        prepared=lambda wildcards: PREPARED[wildcards.pack],
         weights=f"{RESULTS}/packs/{{pack}}/weights.safetensors",
     output:
         statistics=f"{RESULTS}/packs/{{pack}}/class_statistics.safetensors",
@@ -9,15 +9,16 @@ rule extract_statistics:
         f"{RESULTS}/logs/extract_statistics/{{pack}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_statistics/{{pack}}.tsv"
-    params:
-        runs=pack_runs,
-        device=config["device"],
-        code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
+    conda:
+        "../../envs/collapse.yaml"
     threads: config["threads"]
     resources:
         gpu=GPUS,
         mem_mb=4000,
         runtime=60,
+    params:
+        runs=lambda wildcards: PACKS[wildcards.pack],
+        code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
     script:
         "../scripts/extract_statistics.py"
 
@@ -32,10 +33,12 @@ rule measure:
         history_metrics=f"{RESULTS}/packs/{{pack}}/history_metrics.parquet",
     log:
         f"{RESULTS}/logs/measure/{{pack}}.log",
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
     params:
         convention="reported",
         code=code_digest(f"{SCRIPTS}/measure.py"),
-    threads: 1
     script:
         "../scripts/measure.py"
 
@@ -52,10 +55,12 @@ rule collect:
         history=f"{RESULTS}/history.parquet",
     log:
         f"{RESULTS}/logs/collect.log",
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
     params:
         table=RUNS.to_csv(index=False),
         valid_accuracy=config["valid_accuracy"],
         code=code_digest(f"{SCRIPTS}/collect.py"),
-    threads: 1
     script:
         "../scripts/collect.py"

@@ -8,15 +8,20 @@ for table, target in config["tables"].items():
         output:
             csv=f"{RESULTS}/tables/{table}.csv",
             markdown=report(
-                f"{RESULTS}/tables/{table}.md", caption="../report/target.rst", category="Tables"
+                f"{RESULTS}/tables/{table}.md",
+                caption="../report/target.rst",
+                category="Tables",
             ),
         log:
             f"{RESULTS}/logs/{table}.log",
+        conda:
+            "../../envs/collapse.yaml"
+        threads: 1
         params:
+            script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
             note=scale_note(config, STUDY),
             code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py"),
-        threads: 1
         script:
-            f"../scripts/tables/{target['script']}.py"
+            "../scripts/tables/{params.script}.py"

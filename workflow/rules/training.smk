@@ -1,17 +1,7 @@
-def pack_runs(wildcards):
-    """The rows of the run table that a pack trains."""
-    return PACKS[wildcards.pack]
-
-
-def pack_dataset(wildcards):
-    """The prepared dataset that all runs of a pack share."""
-    return f"results/datasets/{PACKS[wildcards.pack][0]['dataset']}.safetensors"
-
-
 rule train:
     """Train the networks of a pack (section 3.1); only those not trained before."""
     input:
-        prepared=pack_dataset,
+        prepared=lambda wildcards: PREPARED[wildcards.pack],
     output:
         weights=update(f"{RESULTS}/packs/{{pack}}/weights.safetensors"),
         trajectory=update(f"{RESULTS}/packs/{{pack}}/trajectory.safetensors"),
@@ -21,15 +11,16 @@ rule train:
         f"{RESULTS}/logs/train/{{pack}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{pack}}.tsv"
-    params:
-        runs=pack_runs,
-        unfinished=f"{RESULTS}/unfinished/{{pack}}",
-        device=config["device"],
-        protocol=PROTOCOL,
+    conda:
+        "../../envs/collapse.yaml"
     threads: config["threads"]
     resources:
         gpu=GPUS,
         mem_mb=4000,
         runtime=240,
+    params:
+        runs=lambda wildcards: PACKS[wildcards.pack],
+        unfinished=f"{RESULTS}/unfinished/{{pack}}",
+        protocol=PROTOCOL,
     script:
         "../scripts/train.py"

@@ -11,5 +11,5 @@ with job(snakemake.log[0], threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         weights=Path(snakemake.input.weights),
         statistics=Path(snakemake.output.statistics),
-        device=snakemake.params.device,
+        device=snakemake.config["device"],  # no param: moving to a GPU reruns nothing
     )

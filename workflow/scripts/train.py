@@ -12,5 +12,5 @@ with job(snakemake.log[0], threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         paths=PackPaths(*map(Path, snakemake.output)),
         unfinished=Path(snakemake.params.unfinished),
-        device=snakemake.params.device,
+        device=snakemake.config["device"],  # no param: moving to a GPU reruns nothing
     )

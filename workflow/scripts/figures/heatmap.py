@@ -1,7 +1,5 @@
 """Metrics over momentum and weight decay as annotated heatmaps (figure 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Metrics through training, a line a run (figure 6 and its like)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib

@@ -1,7 +1,5 @@
 """A metric against another, a point a run, with a fit (figures 2 = 10, 11-13, and their like)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

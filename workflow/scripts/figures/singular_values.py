@@ -1,7 +1,5 @@
 """Singular values of the last layer's weights and of the class means (figures 7 and 29)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A metric at the end of training against weight decay, a line an optimizer (figures 1, 3, ...)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

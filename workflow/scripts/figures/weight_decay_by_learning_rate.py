@@ -1,7 +1,5 @@
 """Metrics against weight decay: a column a learning rate, a line a momentum (figures 26-28)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

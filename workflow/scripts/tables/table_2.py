@@ -1,7 +1,5 @@
 """Table 2: NC0-NC3 at the end of training and their change, the six runs of figure 6."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Table 3: the same as table 2 for the valid run with the smallest NC3 of each optimizer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Table 4: how many runs were planned and what became of them, by setting."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from collapse.results import read_runs

@@ -1,7 +1,5 @@
 """Table 5: the hyperparameters of table 3's runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Table 6: least squares of NC3 on log10 NC0 by learning rate and over all."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,0 +1,82 @@
+"""Twenty float64 steps of every optimizer and architecture, against stored numbers.
+
+Training costs GPU-days, so Snakemake does not repeat it whenever its code is touched: a number does,
+collapse.runs.PROTOCOL. This test notices when training has come to mean something else. Then raise
+PROTOCOL, say so in CHANGELOG.md, and store the new numbers: python tests/test_golden_trajectories.py
+
+Biases before a BatchNorm are left out: their gradient is zero but for rounding, whose sign Signum follows.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from collapse.architectures import ARCHITECTURES
+from collapse.datasets.loading import load_arrays
+from collapse.datasets.prepared import save_prepared
+from collapse.images import Images, load_images
+from collapse.initialisation import initial_network
+from collapse.optimizers import OPTIMIZERS
+from collapse.packs import TRAINING
+from collapse.runs import PROTOCOL
+from collapse.training import train_run
+
+GOLDEN = Path(__file__).with_name("golden") / "trajectories.json"
+RUN = {
+    "width": 0.0625, "dataset": "Fake", "train_size": 300, "augmentation": "none", "momentum": 0.9,
+    "weight_decay": 0.01, "beta2": 0.999, "epsilon": 1e-8, "schedule": "thirds", "epochs": 4,
+    "batch_size": 64, "measure_every": 4, "seed": 3141,
+}  # fmt: skip
+CASES = [(architecture, optimizer) for architecture in ARCHITECTURES for optimizer in OPTIMIZERS]
+
+
+def trajectory(architecture: str, optimizer: str, prepared: Path) -> dict[str, list[float]]:
+    """Loss and NC0 an epoch, and a corner of W at the end, of 4 epochs of 5 steps."""
+    run = RUN | {
+        "architecture": architecture,
+        "image_size": ARCHITECTURES[architecture].smallest_image_size,
+        "optimizer": optimizer,
+        "learning_rate": 0.05 if optimizer.startswith("SGD") else 0.003,
+        "coupled_fraction": 0.5 if optimizer == "AdamInterpolated" else None,
+    }
+    torch.set_num_threads(1)
+    images = load_images(prepared, run, torch.device("cpu"))
+    images = Images(*(t.double() if t.is_floating_point() else t for t in images))
+    outcome = train_run(
+        initial_network(run).double(), images, padding=None, progress=lambda epoch, loss: None,
+        **{name: run[name] for name in TRAINING},
+    )  # fmt: skip
+    return {
+        "loss": [row["running_loss"] for row in outcome.history[1:]],
+        "NC0": [row["NC0"] for row in outcome.history],
+        "W": outcome.weights["head.weight"][:2, :3].flatten().tolist(),
+    }
+
+
+@pytest.mark.parametrize(("architecture", "optimizer"), CASES)
+def test_training_means_what_it_meant(architecture, optimizer, prepared):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert golden["protocol"] == PROTOCOL, f"PROTOCOL was raised: store new numbers ({__doc__})"
+    found = trajectory(architecture, optimizer, prepared)
+    for name, numbers in golden["trajectories"][f"{architecture} {optimizer}"].items():
+        assert found[name] == pytest.approx(numbers, rel=1e-7), (
+            f"{architecture} {optimizer} trains differently ({name}): if that is meant, raise protocol"
+        )
+
+
+def write_golden() -> None:
+    """Store what training gives now."""
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "Fake.safetensors"
+        save_prepared(load_arrays("Fake", root="absent", cache=folder), prepared, "Fake")
+        found = {f"{a} {o}": trajectory(a, o, prepared) for a, o in CASES}
+    GOLDEN.parent.mkdir(exist_ok=True)
+    text = json.dumps({"protocol": PROTOCOL, "trajectories": found}, indent=1)
+    GOLDEN.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden()
