@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 from collapse.datasets import DATASETS
 from collapse.lineage import code_digest
 from collapse.parameters import ParameterError, validate_parameters
-from collapse.runs import PROTOCOL, run_table, unique_runs
+from collapse.runs import PROTOCOL, run_table, runs_by_pack
 from collapse.targets import scale_note, target_settings
 
 
@@ -26,7 +26,7 @@ except ParameterError as error:
 
 STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
-PACKS = {name: pack.to_dict("records") for name, pack in unique_runs(RUNS).groupby("pack")}
+PACKS = runs_by_pack(RUNS)
 PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 GPUS = int(config["device"] == "cuda")

@@ -5,7 +5,7 @@ import copy
 import pandas as pd
 import pytest
 
-from collapse.runs import run_table, summary, unique_runs
+from collapse.runs import run_table, runs_by_pack, summary, unique_runs
 
 
 def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
@@ -46,6 +46,15 @@ def test_experiments_share_runs(parameters):
     assert len(unique_runs(table)) == 3888 + 32  # the heatmap has 24 cells in common with the grid
     counts = summary(table).set_index("experiment").runs
     assert counts["grid"] == 3888 and counts["momentum_heatmap"] == 56 and counts["table_2"] == 6
+
+
+def test_packs_hold_every_run_once(parameters):
+    table = run_table(parameters, "paper")
+    packs = runs_by_pack(table)
+    keys = [run["key"] for pack in packs.values() for run in pack]
+    assert len(keys) == len(set(keys)) == table.key.nunique()
+    first = next(iter(packs.values()))[0]
+    assert first["coupled_fraction"] is None and first["learning_rate"] == 0.001
 
 
 def test_keys_follow_content(parameters):

@@ -83,6 +83,16 @@ def unique_runs(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates("key").drop(columns="experiment").reset_index(drop=True)
 
 
+def runs_by_pack(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """What each job trains: the distinct runs of every pack, as dicts with key, pack and SETTINGS."""
+    packs: dict[str, list[dict[str, Any]]] = {}
+    for run in unique_runs(table).astype(object).to_dict("records"):
+        # A column of pandas turns None, no such setting, into NaN.
+        cleaned = {name: None if value != value else value for name, value in run.items()}
+        packs.setdefault(run["pack"], []).append(cleaned)
+    return packs
+
+
 def experiment_runs(
     defaults: Mapping[str, Any], experiment: Mapping[str, Any], *, where: str
 ) -> list[dict[str, Any]]:
