@@ -6,13 +6,20 @@ From params.yaml to every table and figure of one study:
     snakemake table_2 figure_31            single targets
 """
 
+import shutil
+
 from snakemake.exceptions import WorkflowError
 
 from collapse.datasets import DATASETS
 from collapse.lineage import code_digest
-from collapse.parameters import ParameterError, validate_parameters
+from collapse.parameters import ParameterError, load_parameters, validate_parameters
 from collapse.runs import PROTOCOL, run_table, runs_by_pack
-from collapse.targets import scale_note, target_settings
+from collapse.targets import check_targets, scale_note, target_settings, targets_of
+
+try:
+    load_parameters("params.yaml")  # Snakemake's own reading is silent about keys that stand twice
+except ParameterError as error:
+    raise WorkflowError(error)
 
 
 configfile: "params.yaml"
@@ -20,16 +27,20 @@ configfile: "params.yaml"
 
 try:
     validate_parameters(config, source="params.yaml")
+    check_targets(config)
     RUNS = run_table(config, config["study"])
 except ParameterError as error:
     raise WorkflowError(error)
 
 STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
+TABLES = targets_of(config, STUDY, "tables")
+FIGURES = targets_of(config, STUDY, "figures")
 PACKS = runs_by_pack(RUNS)
 PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
-GPUS = int(config["device"] == "cuda")
+# A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
+GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 
 
 wildcard_constraints:
@@ -46,8 +57,8 @@ rule all:
     input:
         f"{RESULTS}/runs.parquet",
         f"{RESULTS}/history.parquet",
-        expand(f"{RESULTS}/tables/{{table}}.csv", table=config["tables"]),
-        expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=config["figures"]),
+        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=FIGURES),
 
 
 include: "workflow/rules/datasets.smk"  #                              section 3.1

@@ -45,8 +45,8 @@ KINDS = {
     | {"metrics": ["NC0", "NC2", "NC3"], "require_valid": True},
     "metric_curves": TABLE_2
     | {"optimizers": SIX, "metrics": NC, "line": "optimizer", "where": None}
-    | {"columns": 4, "closed_form": True},
-    "singular_values": TABLE_2 | {"optimizers": SIX[:5], "scale": "linear"},
+    | {"columns": 4, "closed_form": True, "require_valid": True},
+    "singular_values": TABLE_2 | {"optimizers": SIX[:5], "scale": "linear", "require_valid": True},
 }
 DRAW = {kind: load_script(f"figures/{kind}.py").draw for kind in KINDS}
 

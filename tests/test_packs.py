@@ -61,16 +61,36 @@ def test_a_diverged_run_is_recorded_and_its_pack_goes_on(runs, prepared, tmp_pat
     assert not any(name.startswith(diverged.key) for name in pack.weights)
 
 
+def no_memory(*_, **__):
+    raise RuntimeError("CUDA out of memory.\nTried to allocate")
+
+
 def test_a_failed_run_is_recorded_and_gets_another_chance(runs, prepared, tmp_path, monkeypatch):
-    def no_memory(*_, **__):
-        raise RuntimeError("CUDA out of memory.\nTried to allocate")
+    train_run = packs.train_run
+
+    def some_memory(*arguments, **settings):
+        return (no_memory if settings["optimizer"] == "AdamW" else train_run)(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(packs, "train_run", no_memory)
-        failed = trained(runs[:1], prepared, tmp_path)
-    assert failed.outcomes.status.tolist() == ["failed"]
-    assert failed.outcomes.reason.tolist() == ["CUDA out of memory."]
-    assert trained(runs[:1], prepared, tmp_path).outcomes.status.tolist() == ["done"]
+        patch.setattr(packs, "train_run", some_memory)
+        failed = trained(runs[:2], prepared, tmp_path)
+    assert failed.outcomes.status.tolist() == ["done", "failed"]
+    assert failed.outcomes.reason.tolist() == ["", "CUDA out of memory."]
+    assert trained(runs[:2], prepared, tmp_path).outcomes.status.tolist() == ["done", "done"]
+
+
+def test_augmentation_of_a_run_is_heeded(runs, prepared, tmp_path):
+    plain = trained(runs[:1], prepared, tmp_path / "plain")
+    cropped = trained([runs[0] | {"augmentation": "crop_flip"}], prepared, tmp_path / "cropped")
+    name = f"{runs[0]['key']}/head.weight"
+    assert not torch.equal(plain.weights[name], cropped.weights[name])
+
+
+def test_a_pack_without_a_trained_run_is_an_error(runs, prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "train_run", no_memory)
+    with pytest.raises(PackFileError, match="CUDA out of memory"):
+        trained(runs[:2], prepared, tmp_path)
+    assert not PackPaths.inside(tmp_path).outcomes.exists()
 
 
 def test_added_runs_are_trained_alone(runs, prepared, tmp_path, monkeypatch):
@@ -150,6 +170,7 @@ def test_from_training_to_the_two_tables(runs, prepared, tmp_path):
                 assert getattr(row, name) == last.loc[row.key, name], name
             else:
                 assert pd.isna(getattr(row, name))
+    assert result[result.status == "diverged"].train_accuracy.isna().all(), "it has no end"
     undertrained = result[(result.status == "done") & ~result.valid]
     assert undertrained.reason.str.startswith("undertrained: training accuracy").all()
     assert result.NC0_closed_form.notna().tolist() == [True, False, False, True, True]

@@ -11,6 +11,7 @@ from collapse.optimizers import OPTIMIZERS
 from collapse.parameters import ParameterError, load_parameters, validate_parameters
 from collapse.runs import SETTINGS, SMALLEST_IMAGE, run_table
 from collapse.schedules import SCHEDULES, sum_of_schedule
+from collapse.targets import check_targets, scale_note, targets_of
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/params.schema.yaml").read_text(encoding="utf-8"))
 
@@ -93,6 +94,9 @@ BAD_RUNS = {
     ),
     "train_size": (lambda p: set_row(p, train_size=5000), "train_size 5000 is more than the 1500"),
     "fraction": (lambda p: set_row(p, coupled_fraction=0.5), "coupled_fraction goes with"),
+    "part of a channel": (lambda p: set_row(p, width=0.1), "width 0.1"),
+    "a batch of one": (lambda p: set_row(p, batch_size=1499), "leaves a batch of one"),
+    "one image a class": (lambda p: set_row(p, train_size=10), "two a class"),
     "small image": (lambda p: set_row(p, image_size=4), "image_size 4"),
     "same run twice": (
         lambda p: p["studies"]["demo"]["experiments"]["table_2"].update(
@@ -120,7 +124,7 @@ def test_impossible_runs_are_refused(parameters, case):
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("a: [1,\nb: 2", "not valid YAML"), ("", "a mapping is needed"), ("- 1", "a mapping is needed")],
+    [("a: [1,\nb: 2", "not usable YAML"), ("", "a mapping is needed"), ("- 1", "a mapping is needed")],
 )
 def test_files_that_are_not_parameters(tmp_path, text, wanted):
     path = tmp_path / "params.yaml"
@@ -130,11 +134,13 @@ def test_files_that_are_not_parameters(tmp_path, text, wanted):
     assert "\n" not in str(caught.value)
     with pytest.raises(ParameterError, match="no such file"):
         load_parameters(tmp_path / "absent.yaml")
+    with pytest.raises(ParameterError, match="cannot be read"):
+        load_parameters(tmp_path)
 
 
 @pytest.mark.parametrize("study", ["demo", "mini"])
 def test_scaled_decay_keeps_the_papers_exposure(parameters, study):
-    """weight_decay * sum(learning_rate) of a scaled study is the paper's, to a percent."""
+    """weight_decay * sum(learning_rate) of every scaled experiment is the paper's, to a percent."""
     defaults = parameters["studies"][study]["defaults"]
     schedule = {"schedule": defaults["schedule"]}
     ours = sum_of_schedule(
@@ -144,4 +150,75 @@ def test_scaled_decay_keeps_the_papers_exposure(parameters, study):
         **schedule,
     )
     paper = sum_of_schedule(epochs=200, num_samples=60_000, batch_size=128, **schedule)
-    assert defaults["weight_decay_scale"] == pytest.approx(paper / ours, rel=0.01)
+    for name, experiment in parameters["studies"][study]["experiments"].items():
+        for row in experiment["rows"]:
+            scale = row.get("weight_decay_scale", defaults["weight_decay_scale"])
+            # The heatmap has ten times the paper's learning rate, 0.001.
+            rates = row["learning_rate"] / 0.001 if name == "momentum_heatmap" else 1
+            assert scale * rates == pytest.approx(paper / ours, rel=0.01)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("      momentum_heatmap:\n", "      grid:\n", 1), encoding="utf-8")
+    with pytest.raises(ParameterError, match=r"line \d+: .*the key 'grid' stands twice"):
+        load_parameters(path)
+
+
+def figure(**changes):
+    return lambda p: p["figures"]["figure_7"]["settings"].update(**changes)
+
+
+BAD_TARGETS = {
+    "unknown experiment": (
+        figure(experiment="gird"), ["figure_7", "experiment 'gird'", "did you mean 'grid'"],
+    ),
+    "unknown metric": (
+        lambda p: p["figures"]["figure_1"]["settings"]["panels"][0].update(metric="NC9"),
+        ["figure_1", "unknown metric 'NC9'"],
+    ),
+    "unknown optimizer": (figure(optimizers=["SGD", "Sgdw"]), ["figure_7", "unknown optimizers 'Sgdw'"]),
+    "unknown argument": (figure(scales="log"), ["figure_7", "'scales'", "did you mean 'scale'"]),
+    "missing argument": (
+        lambda p: p["figures"]["figure_7"]["settings"].pop("scale"), ["figure_7", "'scale' is missing"],
+    ),
+    "unknown script": (
+        lambda p: p["tables"]["table_2"].update(script="table_22"),
+        ["tables.table_2.script", "'table_22'", "did you mean 'table_2'"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_TARGETS)
+def test_a_figure_that_cannot_be_drawn_is_refused_before_training(parameters, case):
+    spoil, wanted = BAD_TARGETS[case]
+    check_targets(parameters)
+    spoil(parameters)
+    with pytest.raises(ParameterError) as caught:
+        check_targets(parameters)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in wanted:
+        assert part in message
+
+
+def test_the_scale_note_names_what_is_not_the_papers(parameters):
+    assert scale_note(parameters, "paper", "grid") is None
+    assert scale_note(parameters, "core", "table_2") is None
+    note = scale_note(parameters, "demo", "table_2")
+    for part in ("demo study", "Digits stands in for FashionMNIST", "width 0.125", "weight decay x 73.3"):
+        assert part in note
+    assert "learning rate 0.01" in scale_note(parameters, "mini", "momentum_heatmap")
+    table_2 = parameters["studies"]["core"]["experiments"]["table_2"]
+    table_2["axes"] = {"epochs": 5, "beta2": 0.9}
+    table_2["rows"] = [{**table_2["rows"][0], "schedule": "constant"}]
+    note = scale_note(parameters, "core", "table_2")
+    for part in ("5 epochs", "beta2 0.9", "schedule constant"):
+        assert part in note
+
+
+def test_a_study_has_the_targets_whose_runs_it_has(parameters):
+    assert set(targets_of(parameters, "paper", "figures")) == set(parameters["figures"])
+    assert set(targets_of(parameters, "core", "figures")) == {"figure_5", "figure_6", "figure_7", "figure_29"}
+    assert set(targets_of(parameters, "core", "tables")) == {"table_2"}

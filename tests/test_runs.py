@@ -1,11 +1,14 @@
 """The run table: counts, keys that follow content, packs that stay put."""
 
 import copy
+import dataclasses
 
 import pandas as pd
 import pytest
 
-from collapse.runs import run_table, runs_by_pack, summary, unique_runs
+from collapse import runs
+from collapse.datasets import DATASETS
+from collapse.runs import SETTINGS, run_key, run_table, runs_by_pack, summary, unique_runs
 
 
 def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
@@ -72,17 +75,34 @@ def test_keys_follow_content(parameters):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("seed", 1), ("epochs", 40), ("width", 0.25), ("measure_every", 2)]
-)
-def test_keys_change_with_every_setting(parameters, name, value):
-    before = run_table(parameters, "demo")
-    parameters["studies"]["demo"]["defaults"][name] = value
-    assert not set(before.key) & set(run_table(parameters, "demo").key)
+OTHERS = {
+    "architecture": "VGG9", "width": 0.25, "dataset": "MNIST", "image_size": 9, "train_size": 10,
+    "augmentation": "crop_flip", "optimizer": "AdamInterpolated", "learning_rate": 0.5, "momentum": 0.25,
+    "weight_decay": 0.125, "coupled_fraction": 0.5, "beta2": 0.9, "epsilon": 0.1, "schedule": "constant",
+    "epochs": 3, "batch_size": 7, "measure_every": 2, "seed": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_keys_change_with_every_setting(parameters, name):
+    run = run_table(parameters, "demo").iloc[0].to_dict()
+    assert run_key(run) != run_key(run | {name: OTHERS[name]})
+
+
+def test_keys_change_with_protocol_and_dataset(parameters, monkeypatch):
+    run = run_table(parameters, "demo").iloc[0].to_dict()
+    before = run_key(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "PROTOCOL", 99)
+        assert run_key(run) != before
+    altered = dataclasses.replace(DATASETS["Digits"], arrays_sha256="other")
+    monkeypatch.setitem(DATASETS, "Digits", altered)
+    assert run_key(run) != before
 
 
 def test_an_added_weight_decay_adds_its_runs_alone(parameters):
     before = run_table(parameters, "demo")
+    parameters["studies"]["demo"]["experiments"]["grid"].pop("num_runs")
     parameters["studies"]["demo"]["experiments"]["grid"]["rows"][0]["weight_decay"].append(0.001)
     after = run_table(parameters, "demo")
     assert set(before.key) < set(after.key) and set(before.pack) == set(after.pack)

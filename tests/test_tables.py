@@ -11,7 +11,7 @@ import pytest
 from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undertrain
 
 from collapse.results import read_history, read_results, read_runs
-from collapse.selection import outcome, select, smallest, why_no_valid
+from collapse.selection import outcome, remarks, select, smallest, why_no_valid
 from collapse.tables import (
     final_metrics,
     format_change,
@@ -73,7 +73,7 @@ def test_changes_print_as_in_the_paper(change, text):
 
 
 def test_table_2_traces_each_number_to_its_run(runs):
-    table = load_script("tables/table_2.py").make(runs, **TABLE_2, optimizers=OPTIMIZERS)
+    table = load_script("tables/table_2.py").make(runs, **TABLE_2, optimizers=OPTIMIZERS, require_valid=True)
     assert list(table["optimizer"]) == list(OPTIMIZERS)
     for row in table.itertuples():
         run = runs[runs["key"] == row.key].iloc[0]
@@ -99,7 +99,7 @@ def test_an_optimizer_without_a_valid_run_has_a_row_that_says_why(runs):
     changed = fail(runs, runs["optimizer"] == "AdamW", status="diverged", reason="loss")
     changed = changed[changed["optimizer"] != "Signum"]
     for name in ("table_2", "table_3"):
-        settings = TABLE_2 if name == "table_2" else GRID
+        settings = TABLE_2 | {"require_valid": True} if name == "table_2" else GRID
         table = load_script(f"tables/{name}.py").make(changed, **settings, optimizers=OPTIMIZERS)
         table = table.set_index("optimizer")
         count = 1 if name == "table_2" else 108
@@ -110,6 +110,21 @@ def test_an_optimizer_without_a_valid_run_has_a_row_that_says_why(runs):
         printed = print_metrics(table.reset_index()).set_index("Optimizer")
         assert printed.loc["AdamW", "NC0 ↓"] == "–"
         assert "108 diverged" in printed.loc["AdamW", "Run"] or name == "table_2"
+
+
+def test_table_2_may_show_an_undertrained_run_and_says_so(runs):
+    changed = undertrain(runs, (runs["experiment"] == "table_2") & (runs["optimizer"] == "SGD"))
+    changed = fail(changed, changed["optimizer"] == "AdamW", status="diverged", reason="loss")
+    make = load_script("tables/table_2.py").make
+    table = make(changed, **TABLE_2, optimizers=OPTIMIZERS, require_valid=False).set_index("optimizer")
+    assert table.loc["SGD", "status"] == "undertrained" and table.loc["SGD", "NC3"] > 0
+    printed = print_metrics(table.reset_index()).set_index("Optimizer")
+    assert printed.loc["SGD", "Run"].endswith("(undertrained)")
+    assert np.isnan(table.loc["AdamW", "NC3"]), "a diverged run is never shown"
+    strict = make(changed, **TABLE_2, optimizers=OPTIMIZERS, require_valid=True).set_index("optimizer")
+    assert np.isnan(strict.loc["SGD", "NC3"])
+    shown = select(changed, **TABLE_2, optimizers=["SGD"], valid=False)
+    assert remarks(shown, shown=shown, optimizers=["SGD"]) == ["SGD undertrained: 93.0% training accuracy"]
 
 
 def test_tables_3_and_5_are_of_the_valid_run_with_the_smallest_nc3(runs):
@@ -177,7 +192,7 @@ def test_table_6_leaves_out_runs_that_are_not_valid(runs):
 
 
 def test_files_hold_full_precision_and_the_note(runs, tmp_path):
-    table = load_script("tables/table_2.py").make(runs, **TABLE_2, optimizers=OPTIMIZERS)
+    table = load_script("tables/table_2.py").make(runs, **TABLE_2, optimizers=OPTIMIZERS, require_valid=True)
     csv, markdown = tmp_path / "t.csv", tmp_path / "t.md"
     printed = print_metrics(table)
     write_table(table, printed, csv=csv, markdown=markdown, title="Table 2", note="demo study")
@@ -193,6 +208,7 @@ def test_files_hold_full_precision_and_the_note(runs, tmp_path):
 def test_as_a_script_of_snakemake_it_reads_the_runs_and_writes_both_files(number, runs, tmp_path):
     runs.to_parquet(tmp_path / "runs")
     settings = {"experiment": "grid"} if number == 4 else GRID | {"optimizers": list(OPTIMIZERS)}
+    settings |= {"require_valid": False} if number == 2 else {}
     job = SimpleNamespace(
         input=SimpleNamespace(runs=tmp_path / "runs"),
         output=SimpleNamespace(csv=tmp_path / "t.csv", markdown=tmp_path / "t.md"),

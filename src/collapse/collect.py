@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from collapse.runs import unique_runs
 from collapse.schedules import batches_per_epoch, step_learning_rates
 from collapse.theory import NC0_RATIOS
 
+log = logging.getLogger(__name__)
 HEAD = ["NC0", "NC0_normalised", "singular_values_W"]
 TRAINED_COLUMNS = ["key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *HEAD]
 
@@ -44,11 +46,13 @@ def collect(
         last_measured(history)[FIT],
         stacked(metrics, ["key", *MEASURES]).set_index("key"),
         history[history.epoch == 0].set_index("key")[MEASURES].add_suffix("_init"),
-        history.groupby("key").NC0_closed_form.last(),
+        history.groupby("key").tail(1).set_index("key").NC0_closed_form,
     ):
         runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
+    runs.loc[runs.status != "done", FIT] = np.nan  # what was last seen on the way is not the end
     runs = with_validity(runs, valid_accuracy)
     runs = runs[RUN_COLUMNS]
+    log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
     write_atomically(runs_file, lambda file: runs.to_parquet(file, index=False))
     write_atomically(history_file, lambda file: history.to_parquet(file, index=False))
 
@@ -72,7 +76,7 @@ def with_metrics(history: pd.DataFrame, on_the_way: pd.DataFrame) -> pd.DataFram
 
 def last_measured(history: pd.DataFrame) -> pd.DataFrame:
     """By key, the last row of the history in which the features were measured."""
-    return history[history.measured.astype(bool)].groupby("key").last()
+    return history[history.measured.astype(bool)].groupby("key").tail(1).set_index("key")
 
 
 def with_validity(runs: pd.DataFrame, valid_accuracy: float) -> pd.DataFrame:

@@ -37,6 +37,8 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor
         raise Diverged("features are not finite")
     logits = network.head(features)
     loss = functional.cross_entropy(logits, labels).item()
+    if not math.isfinite(loss):
+        raise Diverged("loss in evaluation is not finite")
     accuracy = (logits.argmax(1) == labels).double().mean().item()
     return features, loss, accuracy
 

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from collapse.datasets import DatasetError
-from collapse.pack_files import PackFileError
-
-EXPECTED = (DatasetError, PackFileError, OSError)
+from collapse.errors import InputError
 
 
 @contextmanager
@@ -34,7 +31,7 @@ def job(log_file: str | Path, *, threads: int | None = None) -> Iterator[None]:
         torch.set_num_threads(threads)
     try:
         yield
-    except EXPECTED as error:
+    except (InputError, OSError) as error:
         logging.error("%s: %s", type(error).__name__, error)
         sys.exit(1)
     except Exception:

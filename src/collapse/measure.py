@@ -126,6 +126,6 @@ def _reason(name: str, value: float, statistics: ClassStatistics) -> str:
     """Why a metric is not a finite number."""
     if name == "NC4" and math.isnan(statistics.agreement_test):
         return "not measured, it needs test_features"
-    if math.isinf(value):
+    if math.isinf(value) and name in ("NC1", "condition_number", "CDNV"):
         return "infinite, the centred class means do not span all their directions"
     return "undefined (0/0 or overflow): zero weights, coinciding class means, or huge values"

@@ -17,8 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from collapse.errors import InputError
 
-class PackFileError(RuntimeError):
+
+class PackFileError(InputError):
     """A result file is missing, truncated or altered; the message names it and the remedy."""
 
 

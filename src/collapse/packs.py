@@ -13,9 +13,10 @@ import pandas as pd
 import torch
 
 from collapse.datasets.preprocessing import black_pixel
+from collapse.evaluation import Diverged
 from collapse.images import Images, choose_device, load_images
 from collapse.initialisation import initial_network
-from collapse.pack_files import Pack, PackPaths, joined, prefixed, read_pack, write_pack
+from collapse.pack_files import Pack, PackFileError, PackPaths, joined, prefixed, read_pack, write_pack
 from collapse.runs import PROTOCOL
 from collapse.training import Outcome, train_run
 
@@ -51,7 +52,13 @@ def train_pack(
             pack = pack_of_one(run, train_one(run, images, chosen, report(number)), chosen)
             write_pack(pack, PackPaths.inside(unfinished / run["key"]))
             packs.append(pack)
-    write_pack(joined(packs, keys=wanted), paths)
+    whole = joined(packs, keys=wanted)
+    if (whole.outcomes.status == "failed").all():
+        raise PackFileError(
+            f"no run of this pack could be trained ({whole.outcomes.reason.iloc[0]}); nothing was written: "
+            "mend the cause and run again"
+        )
+    write_pack(whole, paths)
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
@@ -64,7 +71,7 @@ def finished_parts(unfinished: Path) -> list[Pack]:
 def train_one(
     run: Run, images: Images, device: torch.device, progress: Callable[[int, float], None]
 ) -> Outcome:
-    """One run of a pack. An error of the device or of the arithmetic is recorded as `failed`."""
+    """One run of a pack. An error of the device, or before the first step, is recorded as `failed`."""
     settings = {name: run[name] for name in TRAINING}
     padding = black_pixel(run["dataset"]) if run["augmentation"] == "crop_flip" else None
     started = time.monotonic()
@@ -72,7 +79,7 @@ def train_one(
         outcome = train_run(
             initial_network(run).to(device), images, padding=padding, progress=progress, **settings
         )
-    except RuntimeError as error:
+    except (RuntimeError, Diverged) as error:
         reason = str(error).splitlines()[0]
         outcome = Outcome("failed", reason, 0, time.monotonic() - started, [], {}, None)
     if outcome.status != "done":

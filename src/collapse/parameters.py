@@ -11,31 +11,50 @@ from typing import Any
 import jsonschema
 import yaml
 
+from collapse.errors import InputError
+
 SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
-class ParameterError(ValueError):
+class ParameterError(InputError):
     """A parameter is missing, misspelt, or has a value that no run can use."""
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without its silence about a key that stands twice: the second would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping; merged keys (<<) may be overridden, others may not be repeated."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_parameters(path: str | Path) -> dict[str, Any]:
     """params.yaml as a validated dict. Raises ParameterError."""
     try:
-        parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        parameters = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except FileNotFoundError:
         raise ParameterError(f"{path}: no such file; run from the project's root") from None
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise ParameterError(f"{path}{line}: not valid YAML ({problem})") from None
+        raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
     validate_parameters(parameters, source=str(path))
     return parameters
 
 
 def validate_parameters(parameters: Any, *, source: str) -> None:
-    """Check against the schema. Raises ParameterError for the first problem, in the file's order."""
+    """Check against the schema. Raises ParameterError for the problem nearest to the file's top level."""
     schema = yaml.safe_load((PROJECT_ROOT / SCHEMA_FILE).read_text(encoding="utf-8"))
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(parameters))
     if errors:

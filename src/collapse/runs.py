@@ -74,7 +74,7 @@ def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
             f"({first.optimizer}, learning_rate {first.learning_rate}, momentum {first.momentum}, "
             f"weight_decay {first.weight_decay}); remove one"
         )
-    table.insert(2, "pack", pack_names(table, settings.get("pack_by", parameters["pack_by"])))
+    table.insert(2, "pack", pack_names(table, parameters.get("pack_by", settings["pack_by"])))
     return table
 
 
@@ -145,6 +145,15 @@ def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
         raise ParameterError(
             f"{where}: train_size {settings['train_size']} is not a multiple of the "
             f"{dataset.num_classes} classes of {dataset.name}"
+        )
+    if (64 * settings["width"]) % 1:
+        raise ParameterError(f"{where}: width {settings['width']}: 64 * width must be a whole number")
+    if settings["train_size"] < 2 * dataset.num_classes:
+        raise ParameterError(f"{where}: train_size {settings['train_size']}: two a class are needed")
+    if settings["batch_size"] == 1 or settings["train_size"] % settings["batch_size"] == 1:
+        raise ParameterError(
+            f"{where}: batch_size {settings['batch_size']} leaves a batch of one of "
+            f"{settings['train_size']} images, which BatchNorm cannot train on; choose another"
         )
     if settings["image_size"] < SMALLEST_IMAGE[architecture]:
         raise ParameterError(

@@ -67,6 +67,24 @@ def why_no_valid(runs: pd.DataFrame, *, optimizer: str | None = None) -> str:
     return f"no valid run{of_whom} here: {', '.join(parts)}"
 
 
+def drawable(runs: pd.DataFrame, *, require_valid: bool) -> pd.DataFrame:
+    """The valid runs; without `require_valid` the undertrained too, never those that broke off."""
+    wanted = ["valid"] if require_valid else ["valid", "undertrained"]
+    return runs[outcome(runs).isin(wanted)]
+
+
+def remarks(every: pd.DataFrame, *, shown: pd.DataFrame, optimizers: Sequence[str]) -> list[str]:
+    """What must be said of a figure's runs: optimizers without one and why, runs that are undertrained.
+
+    "SGD undertrained: 97.9% training accuracy" of a run in `shown`, which is part of `every`.
+    """
+    missing = [name for name in optimizers if name not in set(shown["optimizer"])]
+    return [why_no_valid(every, optimizer=name) for name in missing] + [
+        f"{run.optimizer} undertrained: {100 * run.train_accuracy:.1f}% training accuracy"
+        for run in shown[outcome(shown) == "undertrained"].itertuples()
+    ]
+
+
 def smallest(runs: pd.DataFrame, *, metric: str) -> pd.DataFrame:
     """Of each optimizer the one run with the smallest `metric` (NaN never wins; ties go by key)."""
     ranked = runs.dropna(subset=[metric]).sort_values([metric, "key"])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from collapse.class_statistics import ClassStatistics, to_arrays
+from collapse.class_statistics import to_arrays
 from collapse.datasets.preprocessing import augment
 from collapse.evaluation import Diverged, head_metrics, require_finite, statistics_of
 from collapse.images import Images
@@ -123,7 +123,7 @@ def train_run(
     progress: Callable[[int, float], None],
     **hyperparameters: float | None,
 ) -> Outcome:
-    """Train `network` in place. A run that diverges ends at once, with the epoch and the reason.
+    """Train `network` in place. A run that diverges ends with that epoch, and says which and why.
 
     hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
     progress: called with the epoch and its loss after every epoch.
@@ -133,49 +133,53 @@ def train_run(
     started = time.monotonic()
     entry = OPTIMIZERS[optimizer]
     rule = partial(entry.rule, **entry.hyperparameters(**hyperparameters))
-    flat, state = FlatParameters(network), {}
-    history, trajectory = [], {}
-
-    def record(epoch: int, *, features: bool, **row: float) -> None:
-        row = {"epoch": epoch, "measured": features} | row | head_metrics(network)
-        if features:
-            statistics, fit = statistics_of(network, images)
-            row |= fit
-            trajectory.update(named_arrays(epoch, statistics))
-        history.append(row)
-
-    record(0, features=True)
-    status, reason = "done", ""
+    flat, state, record = FlatParameters(network), {}, Record(network, images)
+    record.add(0, features=True)
+    reason = ""
     for epoch in range(1, epochs + 1):
         rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
         state, loss = train_epoch(
             network, flat, state, images, update=partial(rule, learning_rate=rate),
             batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
         )  # fmt: skip
+        due = epoch % measure_every == 0 or epoch == epochs
         try:
             require_finite(loss, flat.values)
-            due = epoch % measure_every == 0 or epoch == epochs
-            record(epoch, features=due, learning_rate=rate, running_loss=loss)
+            record.add(epoch, features=due, learning_rate=rate, running_loss=loss)
         except Diverged as problem:
-            status, reason = "diverged", f"{problem} at epoch {epoch}"
-            history.append({"epoch": epoch, "measured": False, "learning_rate": rate, "running_loss": loss})
+            reason = f"{problem} at epoch {epoch}"
+            at_the_end = {"measured": False, "learning_rate": rate, "running_loss": loss}
+            record.history.append({"epoch": epoch} | at_the_end)
             break
         progress(epoch, loss)
     return Outcome(
-        status=status,
+        status="diverged" if reason else "done",
         reason=reason,
         epochs_done=epoch,
         seconds=time.monotonic() - started,
-        history=history,
-        trajectory=trajectory,
-        weights=copied_weights(network) if status == "done" else None,
+        history=record.history,
+        trajectory=record.trajectory,
+        weights=None if reason else copied_weights(network),
     )
 
 
-def named_arrays(epoch: int, statistics: ClassStatistics) -> dict[str, Tensor]:
-    """Class statistics as tensors named `{epoch}/{name}`."""
-    arrays = to_arrays(statistics)
-    return {f"{epoch}/{name}": torch.from_numpy(array) for name, array in arrays.items()}
+class Record:
+    """What is seen of a run on its way: `history` and `trajectory` of its Outcome."""
+
+    def __init__(self, network: nn.Module, images: Images):
+        self.network, self.images = network, images
+        self.history: list[dict[str, Any]] = []
+        self.trajectory: dict[str, Tensor] = {}
+
+    def add(self, epoch: int, *, features: bool, **row: float) -> None:
+        """Look at the last layer and, if `features`, at all images. Raises Diverged, adding nothing."""
+        row = {"epoch": epoch, "measured": features} | row | head_metrics(self.network)
+        if features:
+            statistics, fit = statistics_of(self.network, self.images)
+            row |= fit
+            arrays = to_arrays(statistics)
+            self.trajectory |= {f"{epoch}/{name}": torch.from_numpy(a) for name, a in arrays.items()}
+        self.history.append(row)
 
 
 def copied_weights(network: nn.Module) -> dict[str, Tensor]:

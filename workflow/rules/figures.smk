@@ -1,4 +1,4 @@
-for figure, target in config["figures"].items():
+for figure, target in FIGURES.items():
 
     rule:
         name:
@@ -22,7 +22,7 @@ for figure, target in config["figures"].items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=scale_note(config, STUDY),
+            note=scale_note(config, STUDY, target["settings"]["experiment"]),
             code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py"),
         script:
             "../scripts/figures/{params.script}.py"

@@ -1,4 +1,4 @@
-for table, target in config["tables"].items():
+for table, target in TABLES.items():
 
     rule:
         name:
@@ -21,7 +21,7 @@ for table, target in config["tables"].items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=scale_note(config, STUDY),
+            note=scale_note(config, STUDY, target["settings"]["experiment"]),
             code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py"),
         script:
             "../scripts/tables/{params.script}.py"

@@ -1,4 +1,4 @@
-"""What every dataset is: sizes, normalisation and checksums. Standard library only.
+"""What every dataset is: sizes, normalisation and checksums. Nothing heavy is imported.
 
 Snakemake reads this module whenever it parses the workflow, so neither torch nor NumPy is here.
 """
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from collapse.errors import InputError
 
-class DatasetError(RuntimeError):
+
+class DatasetError(InputError):
     """Data that are missing, truncated or altered; the message says in one line what to do."""
 
 

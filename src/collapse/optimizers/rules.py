@@ -6,7 +6,7 @@ decay is added to the gradient before anything else sees it; decoupled decay shr
 1 - learning_rate * decoupled_decay, beside the step. The optimizers of the registry are these
 rules with the decay given to one side, to the other, or split.
 
-`state` is a dict of tensors; the empty dict starts a run.
+`state` is a dict of tensors, and for Adam the number of steps; the empty dict starts a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the rules use tensors' own methods: figures can name optimizers without torch
     from torch import Tensor
 
-State = dict[str, "Tensor"]
+State = dict[str, "Tensor | int"]
 
 
 def sgd(
@@ -67,11 +67,10 @@ def adam(
     if state:
         first = momentum * state["first"] + first
         second = beta2 * state["second"] + second
-        step = int(state["step"]) + 1
+        step = state["step"] + 1
     direction = (first / (1 - momentum**step)) / ((second / (1 - beta2**step)).sqrt() + epsilon)
     shrunk = (1 - learning_rate * decoupled_decay) * parameters
-    new_state = {"first": first, "second": second, "step": first.new_tensor(step)}
-    return shrunk - learning_rate * direction, new_state
+    return shrunk - learning_rate * direction, {"first": first, "second": second, "step": step}
 
 
 def signum(

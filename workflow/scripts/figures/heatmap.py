@@ -27,12 +27,12 @@ from collapse.style import (
 SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "valid": "n/a"}
 LONG = {
     "div.": "diverged",
-    "und.": "under 99% training accuracy",
+    "und.": "undertrained: too low a training accuracy",
     "fail": "failed",
     "n/a": "not measurable",
     "–": "not in this study",
 }
-CORNER = "cut corner: under 99% training accuracy"
+CORNER = "cut corner: undertrained"
 CORNER_MARKER = [(-1, 1), (1, 1), (1, -1), (-1, 1)]
 HATCHED = {"facecolor": "#e8e8e8", "edgecolor": "#b5b5b5", "hatch": "////"}
 CUT = {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.4}

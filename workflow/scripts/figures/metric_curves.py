@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.results import read_results
-from collapse.selection import select, trajectory, why_no_valid
+from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
 from collapse.style import (
     LOG_METRICS,
     SETTING_LABELS,
@@ -44,31 +44,33 @@ def draw(
     where: Mapping[str, object] | None,
     columns: int,
     closed_form: bool,
+    require_valid: bool,
 ) -> Figure:
     """A panel a metric or other logged quantity against the epoch, epoch 0 the initialisation.
 
     `line` names the column of runs that tells the lines apart ("optimizer", "momentum", ...);
-    `where` narrows the runs down. Only valid runs are drawn, those missing are named below.
+    `where` narrows the runs down. What is missing, or shown though undertrained (without
+    `require_valid`), is named below.
     `closed_form` adds to NC0 what theory says of SGD and SGDW, dotted, down to the measured range.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, where=where, valid=False)
-    valid = every[every["valid"].astype(bool)]
+    shown = drawable(every, require_valid=require_valid)
     looks = line_looks(every, optimizers=optimizers, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
     handles = line_handles(looks, line=line)
     for axis, metric in zip(axes.flat, metrics, strict=False):
-        draw_panel(axis, valid, history, metric=metric, line=line, looks=looks)
+        draw_panel(axis, shown, history, metric=metric, line=line, looks=looks)
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         elif closed_form and metric == "NC0":
-            handles += draw_closed_form(axis, valid, history)
+            handles += draw_closed_form(axis, shown, history)
         log_ticks(axis)
     for axis in axes.flat[len(metrics) :]:
         axis.remove()
     legend_above(figure, handles)
-    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    remark(figure, remarks(every, shown=shown, optimizers=optimizers))
     return figure
 
 

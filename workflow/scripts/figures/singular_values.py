@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.results import read_results
-from collapse.selection import select, trajectory, why_no_valid
+from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
 from collapse.style import (
     GREY,
     legend_above,
@@ -39,6 +39,7 @@ def draw(
     dataset: str | None,
     optimizers: Sequence[str],
     scale: str,
+    require_valid: bool,
 ) -> Figure:
     """W left, M right, against the epoch: the smallest value dotted, the mean of the others full.
 
@@ -48,12 +49,12 @@ def draw(
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
-    valid = every[every["valid"].astype(bool)]
+    shown = drawable(every, require_valid=require_valid)
     figure, axes = new_figure(rows=1, columns=2, panel_height=1.9)
     for axis, (column, title) in zip(axes.flat, TITLES.items(), strict=True):
         axis.set_title(title)
         axis.set(xlabel="epoch", ylabel="singular value", yscale=scale)
-        draw_panel(axis, valid, history, column=column)
+        draw_panel(axis, shown, history, column=column)
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         log_ticks(axis)
@@ -67,7 +68,7 @@ def draw(
     handles.append(Line2D([], [], color=GREY, linestyle="-", label="mean of the others"))
     handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest"))
     legend_above(figure, handles, columns=min(len(handles), 4))
-    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    remark(figure, remarks(every, shown=shown, optimizers=optimizers))
     return figure
 
 

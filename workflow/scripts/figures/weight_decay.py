@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ def draw(
 def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str) -> None:
     """One metric of the valid runs of some optimizers, or words when there is none."""
     metric_axis(axis, metric)
-    valid = runs[runs["valid"].astype(bool) & runs[metric].notna()]
+    valid = runs[runs["valid"].astype(bool) & np.isfinite(runs[metric])]
     if metric in LOG_METRICS:
         valid = valid[valid[metric] > 0]
     if valid.empty:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -75,7 +76,7 @@ def draw_panel(
 ) -> None:
     """The valid runs of one learning rate, or words when there is none."""
     metric_axis(axis, metric)
-    valid = runs[runs["valid"].astype(bool) & runs[metric].notna()]
+    valid = runs[runs["valid"].astype(bool) & np.isfinite(runs[metric])]
     if metric in LOG_METRICS:
         valid = valid[valid[metric] > 0]
     if valid.empty:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from collapse.results import read_runs
-from collapse.selection import select
+from collapse.selection import drawable, select
 from collapse.tables import final_metrics, print_metrics, write_table
 
 
@@ -16,11 +16,13 @@ def make(
     architecture: str | None,
     dataset: str | None,
     optimizers: Sequence[str],
+    require_valid: bool,
 ) -> pd.DataFrame:
-    """The valid runs of the experiment, a row an optimizer (collapse.tables `final_metrics`)."""
+    """The runs of the experiment, a row an optimizer; an undertrained one has that in its status."""
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, valid=False)
-    return final_metrics(select(runs, **chosen), of_all=every, optimizers=optimizers)
+    shown = drawable(every, require_valid=require_valid)
+    return final_metrics(shown, of_all=every, optimizers=optimizers)
 
 
 if "snakemake" in globals():
