@@ -274,9 +274,18 @@ def save_figure(
         figure.savefig(png, format="png", metadata=about)
 
 
+def balanced_lines(words: str, width: int) -> list[str]:
+    """As few lines as `width` letters allow, of about the same length: no word left alone."""
+    lines = textwrap.wrap(words, width)
+    for narrower in range(-(-len(words) // max(len(lines), 1)), width):
+        if len(balanced := textwrap.wrap(words, narrower)) == len(lines):
+            return balanced
+    return lines
+
+
 def add_foot(figure: Figure, words: str, *, slant: str) -> None:
     """Lengthen the figure at its foot and print `words` there, below what the foot has already."""
-    lines = textwrap.wrap(words, characters_in(figure))
+    lines = balanced_lines(words, characters_in(figure))
     added = (len(lines) * 1.3 * SMALL + 4) / 72
     width, height = figure.get_size_inches()
     for text in figure.texts:
