@@ -207,7 +207,7 @@ def test_the_scale_note_names_what_is_not_the_papers(parameters):
     assert scale_note(parameters, "paper", "grid") is None
     assert scale_note(parameters, "core", "table_2") is None
     note = scale_note(parameters, "demo", "table_2")
-    for part in ("demo study", "Digits stands in for FashionMNIST", "width 0.125", "weight decay x 73.3"):
+    for part in ("demo study", "Digits stands in for FashionMNIST", "width 0.125", "weight decay x 82.4"):
         assert part in note
     assert "learning rate 0.01" in scale_note(parameters, "mini", "momentum_heatmap")
     table_2 = parameters["studies"]["core"]["experiments"]["table_2"]
