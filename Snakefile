@@ -57,10 +57,13 @@ rule all:
     input:
         f"{RESULTS}/runs.parquet",
         f"{RESULTS}/history.parquet",
+        f"{RESULTS}/tables/table_1.csv",
+        f"{RESULTS}/figures/theory.pdf",
         expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=FIGURES),
 
 
+include: "workflow/rules/theory.smk"  #                                section 3.3
 include: "workflow/rules/datasets.smk"  #                              section 3.1
 include: "workflow/rules/training.smk"  #                              section 3.1
 include: "workflow/rules/metrics.smk"  #                               appendix B

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,7 @@ def targets_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str
     """The tables or figures (`kind`) whose experiment the study has, by name."""
     known = parameters["studies"][study]["experiments"]
     return {
-        name: target
-        for name, target in parameters[kind].items()
-        if target["settings"].get("experiment") in {None, *known}
+        name: target for name, target in parameters[kind].items() if target["settings"]["experiment"] in known
     }
 
 
@@ -99,18 +97,30 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
         "metrics": {*MEASURES, *FIT, "running_loss"},
         "pairs": {*MEASURES, *FIT},
     }
-    for kind, function in (("tables", "make"), ("figures", "draw")):
+    theory, tables, figures = parameters["theory"], parameters["tables"], parameters["figures"]
+    for kind, function, section, targets in (
+        ("tables", "make", "tables", tables),
+        ("figures", "draw", "figures", figures),
+        ("tables", "make", "theory", {"table_1": theory["table_1"]}),
+        ("figures", "draw", "theory", {"theory": theory["theory"]}),
+    ):
         scripts = {path.stem: path for path in sorted((SCRIPTS / kind).glob("*.py"))}
-        for name, target in parameters[kind].items():
-            where = f"params.yaml: {kind}.{name}"
+        for name, target in targets.items():
+            where = f"params.yaml: {section}.{name}"
             if target["script"] not in scripts:
                 remedy = suggestion(target["script"], list(scripts))
                 raise ParameterError(f"{where}.script: no script {target['script']!r}; {remedy}")
             check_arguments(target["settings"], scripts[target["script"]], function, where=where)
-            for key, value in named_leaves(target["settings"]):
-                if key in known and value is not None and value not in known[key]:
-                    remedy = suggestion(str(value), sorted(known[key]))
-                    raise ParameterError(f"{where}.settings: unknown {key} {value!r}; {remedy}")
+            check_names(target["settings"], known, where=where)
+
+
+def check_names(settings: Mapping[str, Any], known: Mapping[str, set], *, where: str) -> None:
+    """That experiments, optimizers and metrics in a target's settings exist. Raises ParameterError."""
+    for path, value in walk(settings):
+        key = next(part for part in reversed(path) if isinstance(part, str))  # the innermost: "metric"
+        if key in known and value is not None and value not in known[key]:
+            remedy = suggestion(str(value), sorted(known[key]))
+            raise ParameterError(f"{where}.settings: unknown {key} {value!r}; {remedy}")
 
 
 def check_arguments(settings: Mapping[str, Any], script: Path, function: str, *, where: str) -> None:
@@ -124,9 +134,3 @@ def check_arguments(settings: Mapping[str, Any], script: Path, function: str, *,
     for name in arguments:
         if name not in settings:
             raise ParameterError(f"{where}.settings: the key {name!r} is missing; add it")
-
-
-def named_leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every leaf with the innermost key above it: ("metric", "NC0")."""
-    for path, value in walk(settings):
-        yield next(part for part in reversed(path) if isinstance(part, str)), value
