@@ -63,6 +63,7 @@ BAD = {
     "value twice": (row(momentum=[0.9, 0.9]), ["momentum", "stands twice"]),
     "not a number": (row(weight_decay=float("nan")), ["weight_decay", "not a finite number"]),
     "infinite": (row(learning_rate=float("inf")), ["learning_rate", "not a finite number"]),
+    "a seed no generator takes": (row(seed=2**40), ["seed", "too large"]),
     "half an epoch": (row(epochs=1.5), ["epochs", "1.5"]),
     "boolean for a number": (row(momentum=True), ["momentum", "True"]),
     "unknown study": (top(study="dmeo"), ["study", "'dmeo'", "demo"]),
