@@ -3,7 +3,7 @@
 From params.yaml to every table and figure of one study:
     snakemake                              all of the study named in params.yaml
     snakemake --config study=mini          another study
-    snakemake table_2 figure_31            single targets
+    snakemake table_2 figure_5             single targets
 """
 
 import shutil

@@ -83,13 +83,17 @@ def unique_runs(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates("key").drop(columns="experiment").reset_index(drop=True)
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dicts, with None, no such setting, where a column of pandas has NaN."""
+    rows = table.astype(object).to_dict("records")
+    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
+
+
 def runs_by_pack(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """What each job trains: the distinct runs of every pack, as dicts with key, pack and SETTINGS."""
     packs: dict[str, list[dict[str, Any]]] = {}
-    for run in unique_runs(table).astype(object).to_dict("records"):
-        # A column of pandas turns None, no such setting, into NaN.
-        cleaned = {name: None if value != value else value for name, value in run.items()}
-        packs.setdefault(run["pack"], []).append(cleaned)
+    for run in records(unique_runs(table)):
+        packs.setdefault(run["pack"], []).append(run)
     return packs
 
 
@@ -180,8 +184,7 @@ def pack_names(table: pd.DataFrame, pack_by: list[str]) -> list[str]:
     columns = [name for name in SETTINGS if name in {*pack_by, *PACK_SHARES}]
     shown = [name for name in IN_PACK_NAME if name in columns]
     names = []
-    for row in table[columns].astype(object).to_dict("records"):
-        values = {name: None if pd.isna(value) else value for name, value in row.items()}
+    for values in records(table[columns]):
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
         names.append("-".join([*(str(values[name]) for name in shown), digest]))
     return names
