@@ -5,7 +5,7 @@ CORES  ?= 2
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test lint format clean
+.PHONY: help setup demo paper study report test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,15 @@ setup: .venv/ready ## build the environment in .venv, versions locked in envs/lo
 demo: setup ## every table and figure of the demo study: minutes on two cores, no network
 	$(VENV)/snakemake --cores $(CORES) --config study=demo
 
+paper: setup ## every table and figure at the paper's own scale: hundreds of GPU-hours
+	$(VENV)/snakemake --cores $(CORES) --config study=paper
+
 study: setup ## every table and figure of a study: make study STUDY=mini CORES=8
 	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY)
+
+report: setup ## the study, and one HTML file that shows all of it: results/demo/report.html (STUDY=demo)
+	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY) --forcerun summary
+	$(VENV)/snakemake --config study=$(STUDY) --report results/$(STUDY)/report.html
 
 test: setup ## all tests, the workflow's own among them
 	$(VENV)/pytest --numprocesses $(CORES)

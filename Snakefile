@@ -12,9 +12,22 @@ from snakemake.exceptions import WorkflowError
 
 from collapse.datasets import DATASETS
 from collapse.lineage import code_digest
-from collapse.parameters import ParameterError, load_parameters, validate_parameters
-from collapse.runs import PROTOCOL, run_table, runs_by_pack
-from collapse.targets import check_targets, scale_note, target_settings, targets_of
+from collapse.paper_scale import paper_scale
+from collapse.parameters import ParameterError, load_parameters, remaining_studies, validate_parameters
+from collapse.runs import PROTOCOL, run_table, runs_by_pack, valid_accuracies
+from collapse.sections import in_report
+from collapse.targets import (
+    aliases_of,
+    check_targets,
+    face_note,
+    lacking_of,
+    refusal,
+    scale_note,
+    scale_notes,
+    target_note,
+    target_settings,
+    targets_of,
+)
 
 try:
     load_parameters("params.yaml")  # Snakemake's own reading is silent about keys that stand twice
@@ -28,6 +41,7 @@ configfile: "params.yaml"
 try:
     validate_parameters(config, source="params.yaml")
     check_targets(config)
+    config["studies"] = remaining_studies(config)
     RUNS = run_table(config, config["study"])
 except ParameterError as error:
     raise WorkflowError(error)
@@ -36,8 +50,12 @@ STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
 TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
+ALIASES = aliases_of(config, STUDY, "figures")
+LACKING = lacking_of(config, STUDY)
 PACKS = runs_by_pack(RUNS)
 PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
+# Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
+FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 # A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
 GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
@@ -57,9 +75,12 @@ rule all:
     input:
         f"{RESULTS}/runs.parquet",
         f"{RESULTS}/history.parquet",
-        f"{RESULTS}/tables/table_1.csv",
+        f"{RESULTS}/tables/table_1.html",
         f"{RESULTS}/figures/theory.pdf",
-        expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        f"{RESULTS}/tables/claims.html",
+        f"{RESULTS}/tables/comparison.html",
+        f"{RESULTS}/summary.html",
+        expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
         expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=FIGURES),
 
 
@@ -69,3 +90,6 @@ include: "workflow/rules/training.smk"  #                              section 3
 include: "workflow/rules/metrics.smk"  #                               appendix B
 include: "workflow/rules/tables.smk"  #                                section 3, appendix D
 include: "workflow/rules/figures.smk"  #                               section 3, appendix D
+include: "workflow/rules/analysis.smk"  #                              the claims; ours beside the paper's
+include: "workflow/rules/other_targets.smk"
+include: "workflow/rules/report.smk"  #                                the report's first page

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tiny_study
 import torch
 
 from collapse.datasets.loading import load_arrays
@@ -56,3 +57,13 @@ def tiny_run():
         "measure_every": 2,
         "seed": 3141,
     }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The tiny study, once from the beginning to its last figure."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_study.write_parameters(folder)
+    result = tiny_study.snakemake(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder

@@ -7,6 +7,7 @@ decay does so under SGD alone, strong decay diverges, SGD's slowest corner stays
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +51,55 @@ def make_study(*, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, pd.DataFrame(history)
 
 
+def make_paper(*, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`make_study` and every other experiment of the paper, with the history of all but other grids."""
+    rng = np.random.default_rng(seed)
+    runs, _ = make_study(seed=seed)
+    rows = [_run(rng, experiment, *setting, **others) for experiment, setting, others in _ablations()]
+    for architecture in ("ResNet9", "VGG9"):
+        for dataset in ("MNIST", "FashionMNIST", "CIFAR10"):
+            if (architecture, dataset) != ("ResNet9", "FashionMNIST"):
+                where = {"architecture": architecture, "dataset": dataset}
+                rows += [_run(rng, "grid", *setting, **where) for setting in _grid()]
+    runs = pd.concat([runs, pd.DataFrame(rows)[list(RUN_COLUMNS)].astype(runs.dtypes)], ignore_index=True)
+    of_the_text = (runs["architecture"] == "ResNet9") & (runs["dataset"] == "FashionMNIST")
+    logged = runs[(runs["experiment"] != "grid") | of_the_text]
+    history = [row for _, run in logged.iterrows() for row in _history(rng, run)]
+    return runs, pd.DataFrame(history)
+
+
+def _ablations():
+    """Experiment, (optimizer, learning rate, momentum, weight decay), and the other settings."""
+    for momentum in (0.0, 0.5, 0.7, 0.9, 0.95, 0.97, 0.98):
+        yield "momentum_dynamics", ("SGD", 0.001, momentum, 0.005), {}
+    for fraction in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        others = {"dataset": "MNIST", "coupled_fraction": fraction}
+        yield "interpolation", ("AdamInterpolated", 0.001, 0.9, 0.0005), others
+    for momentum, epochs in [(b, 200) for b in (0.0, 0.7, 0.9, 0.95, 0.98)] + [(0.0, 2000), (0.98, 2000)]:
+        yield "zero_weight_decay", ("SGD", 0.01, momentum, 0.0), {"epochs": epochs}
+    yield "zero_weight_decay", ("SGD", 0.01, 0.9, 0.05), {}
+    long = [("Adam", 0.0005, 0.9, decay) for decay in COUPLED_DECAYS]
+    long += [("AdamW", 0.0005, 0.9, decay) for decay in DECOUPLED_DECAYS]
+    corners = [(0.0, 0.0), (0.97, 5e-5), (0.0, 5e-4), (0.9, 5e-4), (0.9, 0.0), (0.95, 0.0025)]
+    long += [("SGD", 0.001, *corner) for corner in corners]
+    for setting, epochs in itertools.product(long, (200, 2000)):
+        yield "long_training", setting, {"epochs": epochs}
+    small = {"architecture": "MLP", "dataset": "Separable", "epochs": 2000, "train_size": 640}
+    for name, decay in itertools.product(("SGD", "Adam", "AdamW", "Signum", "SignumW"), (5e-4, 1e-3, 5e-3)):
+        yield "mlp", (name, 0.001, 0.0 if name.startswith("Signum") else 0.9, decay), small
+    free = {"architecture": "UFM", "dataset": "Indices", "train_size": 10_000, "batch_size": 10_000}
+    decays = (0.0, 1e-4, 5e-4, 1e-3, 5e-3, 0.05)
+    for setting in itertools.product(("SGDW", "Adam", "AdamW"), (0.1, 0.3, 0.5, 1.0), (0.9,), decays):
+        yield "ufm", setting, free
+    for name in ("SGD", "Adam", "AdamW"):
+        decays = (0, 1e-4, 0.05, 0.5, 1, 2, 4) if name == "AdamW" else (0, 1e-5, 1e-4, 5e-4, 1e-3, 0.05, 0.5)
+        for momentum, decay in itertools.product((0.0, 0.8, 0.9, 0.95), decays):
+            yield "vit", (name, 0.001, momentum, decay), {"architecture": "ViT", "dataset": "CIFAR10"}
+    imagenet = {"architecture": "ResNet50", "dataset": "ImageNet", "epochs": 90}
+    for setting in itertools.product(("Adam", "AdamW"), (0.0003,), (0.0, 0.5, 0.9), (0, 1e-5, 1e-4, 1e-3)):
+        yield "imagenet", setting, imagenet
+
+
 def fail(runs: pd.DataFrame, rows: pd.Series, *, status: str, reason: str) -> pd.DataFrame:
     """A copy of `runs` in which `rows` diverged or failed: no metric was measured."""
     changed = runs.copy()
@@ -76,9 +126,14 @@ def _grid():
                     yield name, rate, momentum, decay
 
 
-def _run(rng, experiment: str, name: str, rate: float, momentum: float, decay: float) -> dict:
-    closed_form = _closed_form(name, rate, momentum, decay, 1.0)
-    nc0 = _nc0(rng, name, rate, decay, closed_form)
+def _run(
+    rng, experiment: str, name: str, rate: float, momentum: float, decay: float, **others: object
+) -> dict:
+    fraction, epochs = others.get("coupled_fraction", np.nan), others.get("epochs", 200)
+    closed_form = _closed_form(name, rate, momentum, decay, epochs / 200)
+    like = "Adam" if name == "AdamInterpolated" else name
+    coupled = decay * fraction if name == "AdamInterpolated" else decay
+    nc0 = _nc0(rng, like, rate, coupled, closed_form)
     nc3 = float(np.clip(0.75 + 0.16 * np.log10(nc0) + rng.normal(0, 0.06), 0.08, 1.41))
     metrics = dict.fromkeys(MEASURES, 0.5) | {
         "NC0": nc0,
@@ -95,7 +150,7 @@ def _run(rng, experiment: str, name: str, rate: float, momentum: float, decay: f
     reason = "loss is not finite in epoch 1" if diverged else ""
     if undertrained and not diverged:
         reason = "undertrained: train_accuracy 0.9421"
-    key = f"{experiment}-{name}-{rate:g}-{momentum:g}-{decay:g}"
+    key = "-".join([experiment, name, f"{rate:g}-{momentum:g}-{decay:g}", *(str(v) for v in others.values())])
     return {
         **dict.fromkeys(RUN_COLUMNS),
         **(dict.fromkeys(MEASURES, np.nan) if diverged else metrics),
@@ -103,12 +158,13 @@ def _run(rng, experiment: str, name: str, rate: float, momentum: float, decay: f
         **{"experiment": experiment, "key": key, "pack": f"{experiment}-{name}-{rate:g}"},
         **{"architecture": "ResNet9", "width": 1.0, "dataset": "FashionMNIST", "image_size": 32},
         **{"train_size": 60000, "augmentation": "none", "optimizer": name, "learning_rate": rate},
-        **{"momentum": momentum, "weight_decay": decay, "coupled_fraction": np.nan},
-        **{"epochs": 200, "batch_size": 128, "seed": 3141, "status": status, "reason": reason},
-        **{"valid": not reason, "epochs_done": 1 if diverged else 200, "seconds": 480.0},
+        **{"momentum": momentum, "weight_decay": decay, "coupled_fraction": fraction},
+        **{"epochs": epochs, "batch_size": 128, "seed": 3141, "status": status, "reason": reason},
+        **{"valid": not reason, "epochs_done": 1 if diverged else epochs, "seconds": 480.0},
         "train_accuracy": np.nan if diverged else (0.9421 if undertrained else 1.0),
         **{"test_accuracy": 0.92, "train_loss": 1e-4, "test_loss": 0.4},
         "NC0_closed_form": closed_form,
+        **others,
     }
 
 
@@ -129,11 +185,16 @@ def _nc0(rng, name: str, rate: float, decay: float, closed_form: float) -> float
     return base[name] * (rate / 0.001) ** 0.4 * noise / lowered
 
 
+def _epochs(epochs: int) -> list[tuple[int, bool]]:
+    """The logged epochs, and whether the features were measured there."""
+    measured = (0, 5, 20, 66, 100, 133, 175, 200)
+    return [(-(-epoch * epochs // 200), epoch in measured) for epoch in EPOCHS]
+
+
 def _history(rng, run: pd.Series) -> list[dict]:
     rows = []
-    for epoch in EPOCHS:
-        share = 1 - np.exp(-epoch / 25)
-        measured = epoch in (0, 1, 5, 20, 66, 100, 133, 175, 200)
+    for epoch, measured in _epochs(run["epochs"]):
+        share = 1 - np.exp(-epoch / run["epochs"] * 8)
         row = {"key": run["key"], "epoch": epoch, "learning_rate": run["learning_rate"]}
         row |= {"measured": measured, "train_accuracy": min(1.0, 0.1 + share)}
         row |= {"running_loss": 2.3 * (1 - share) + 1e-4, "train_loss": 2.3 * (1 - share) + 1e-4}
@@ -145,8 +206,14 @@ def _history(rng, run: pd.Series) -> list[dict]:
             value = start ** (1 - share) * end**share * wiggle
             row[name] = value if measured or free else np.nan
         row["NC0_closed_form"] = _closed_form(
-            run["optimizer"], run["learning_rate"], run["momentum"], run["weight_decay"], share
+            run["optimizer"],
+            run["learning_rate"],
+            run["momentum"],
+            run["weight_decay"],
+            share * run["epochs"] / 200,
         )
+        if np.isfinite(row["NC0_closed_form"]):  # down to the floor of float32
+            row["NC0"] = max(row["NC0_closed_form"], 1.5e-5) * (1 + rng.normal(0, 1e-6))
         scale = 1 + share * np.log1p(row["NC0"])
         spectrum = np.append(np.linspace(1.4, 0.9, 9) * scale, row["NC0"] / np.sqrt(10) / 1.4)
         row["singular_values_W"] = np.sort(spectrum)[::-1]

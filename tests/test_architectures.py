@@ -1,4 +1,4 @@
-"""The networks are the paper's: sizes, operations, initialisation, and how they scale."""
+"""ResNet9 and VGG9 are the paper's: sizes, operations, initialisation, and how they scale."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ CONVOLUTIONS = {
 # Image side at each of those convolutions, for 32x32 images.
 SIDES = {"ResNet9": [32, 32, 16, 16, 16, 8, 4, 4], "VGG9": [32, 16, 8, 8, 4, 4, 2, 2]}
 
-both = pytest.mark.parametrize("name", ARCHITECTURES)
+both = pytest.mark.parametrize("name", CONVOLUTIONS)
 
 
 def convolution_shapes(name, channels):
@@ -26,15 +26,13 @@ def convolution_shapes(name, channels):
     return list(zip([channels, *outs[:-1]], outs, strict=True))
 
 
-def test_registry_is_covered():
-    assert set(CONVOLUTIONS) == set(SIDES) == set(ARCHITECTURES)
-
-
 @both
 @pytest.mark.parametrize("channels", [1, 3])
 def test_parameters_are_the_papers(name, channels):
     with torch.device("meta"):
-        network = ARCHITECTURES[name](channels=channels, num_classes=10, width=1.0)
+        network = ARCHITECTURES[name](
+            channels=channels, image_size=32, num_classes=10, train_size=100, width=1.0
+        )
     # convolution with bias, then BatchNorm's scale and shift; then the linear layer
     expected = sum(9 * i * o + o + 2 * o for i, o in convolution_shapes(name, channels))
     expected += 512 * 10 + 10
@@ -46,9 +44,11 @@ def test_parameters_are_the_papers(name, channels):
 def test_exact_parameter_counts():
     """6.57 and 9.23 million, on one channel."""
     counts = {}
-    for name in ARCHITECTURES:
+    for name in CONVOLUTIONS:
         with torch.device("meta"):
-            network = ARCHITECTURES[name](channels=1, num_classes=10, width=1.0)
+            network = ARCHITECTURES[name](
+                channels=1, image_size=32, num_classes=10, train_size=100, width=1.0
+            )
         counts[name] = sum(p.numel() for p in network.parameters())
     assert counts == {"ResNet9": 6_574_218, "VGG9": 9_229_962}
 
@@ -56,7 +56,7 @@ def test_exact_parameter_counts():
 @both
 def test_parameters_are_created_in_forward_order(name):
     with torch.device("meta"):
-        network = ARCHITECTURES[name](channels=3, num_classes=10, width=1.0)
+        network = ARCHITECTURES[name](channels=3, image_size=32, num_classes=10, train_size=100, width=1.0)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     shapes = [(m.in_channels, m.out_channels) for m in convolutions]
     assert shapes == convolution_shapes(name, 3)
@@ -67,7 +67,7 @@ def test_parameters_are_created_in_forward_order(name):
 def test_operations_an_image_are_the_papers(name):
     """Pins where the poolings are: 0.378 and 0.152 GMAC an image of 32x32."""
     with torch.device("meta"):
-        network = ARCHITECTURES[name](channels=1, num_classes=10, width=1.0)
+        network = ARCHITECTURES[name](channels=1, image_size=32, num_classes=10, train_size=100, width=1.0)
     sides, macs = [], []
 
     def count(module, inputs, output):
@@ -85,7 +85,7 @@ def test_operations_an_image_are_the_papers(name):
 def test_paper_seed_gives_papers_nc0():
     """The value at epoch 0 of the paper's figures 22 and 25: order, initialisation, seed."""
     torch.manual_seed(3141)
-    network = ARCHITECTURES["ResNet9"](channels=1, num_classes=10, width=1.0)
+    network = ARCHITECTURES["ResNet9"](channels=1, image_size=32, num_classes=10, train_size=100, width=1.0)
     nc0 = torch.linalg.vector_norm(network.head.weight.detach().double().sum(0))
     assert round(nc0.item(), 4) == 1.7538
 
@@ -124,7 +124,7 @@ def reference_vgg9(network, images):
 @pytest.mark.parametrize(("name", "reference"), [("ResNet9", reference_resnet9), ("VGG9", reference_vgg9)])
 def test_forward_at_32_is_the_papers(name, reference):
     torch.manual_seed(0)
-    network = ARCHITECTURES[name](channels=3, num_classes=10, width=0.125)
+    network = ARCHITECTURES[name](channels=3, image_size=32, num_classes=10, train_size=100, width=0.125)
     images = torch.randn(4, 3, 32, 32)
     features = network.body(images)
     assert features.shape == (4, 64)
@@ -136,7 +136,7 @@ def test_forward_at_32_is_the_papers(name, reference):
 @pytest.mark.parametrize("size", [8, 14, 16, 28, 32])
 def test_image_sizes(name, size):
     architecture = ARCHITECTURES[name]
-    network = architecture(channels=1, num_classes=10, width=0.125).eval()
+    network = architecture(channels=1, image_size=32, num_classes=10, train_size=100, width=0.125).eval()
     images = torch.randn(2, 1, size, size)
     if size < architecture.smallest_image_size:
         with pytest.raises(ValueError, match=f"{name} needs images of at least 16x16.*{size}x"):
@@ -149,14 +149,14 @@ def test_image_sizes(name, size):
 def test_smallest_image_size_is_tight(name):
     architecture = ARCHITECTURES[name]
     smallest = architecture.smallest_image_size
-    network = architecture(channels=1, num_classes=3, width=1 / 64).eval()
+    network = architecture(channels=1, image_size=32, num_classes=3, train_size=9, width=1 / 64).eval()
     assert network(torch.randn(1, 1, smallest, smallest)).shape == (1, 3)
     with pytest.raises(ValueError, match=f"at least {smallest}x{smallest}"):
         network(torch.randn(1, 1, smallest, smallest - 1))
 
 
 def test_smallest_image_sizes():
-    sizes = {name: entry.smallest_image_size for name, entry in ARCHITECTURES.items()}
+    sizes = {name: ARCHITECTURES[name].smallest_image_size for name in CONVOLUTIONS}
     assert sizes == {"ResNet9": 8, "VGG9": 16}
 
 
@@ -164,7 +164,7 @@ def test_smallest_image_sizes():
 @pytest.mark.parametrize("width", [1 / 64, 0.125, 0.25, 3 / 64, 2.0])
 def test_width_multiplies_every_channel_count(name, width):
     with torch.device("meta"):
-        network = ARCHITECTURES[name](channels=1, num_classes=7, width=width)
+        network = ARCHITECTURES[name](channels=1, image_size=32, num_classes=7, train_size=100, width=width)
     outs = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
     assert outs == [out * width for out in CONVOLUTIONS[name]]
     assert (network.head.in_features, network.head.out_features) == (512 * width, 7)
@@ -174,7 +174,7 @@ def test_width_multiplies_every_channel_count(name, width):
 @pytest.mark.parametrize("width", [0.0, -1.0, 0.01, 0.1, 1 / 128, float("nan"), float("inf")])
 def test_impossible_width_is_refused(name, width):
     with pytest.raises(ValueError, match=f"width {width}"):
-        ARCHITECTURES[name](channels=1, num_classes=10, width=width)
+        ARCHITECTURES[name](channels=1, image_size=32, num_classes=10, train_size=100, width=width)
 
 
 @both
@@ -182,7 +182,9 @@ def test_same_seed_same_network(name):
     networks = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        networks.append(ARCHITECTURES[name](channels=1, num_classes=10, width=0.125))
+        networks.append(
+            ARCHITECTURES[name](channels=1, image_size=32, num_classes=10, train_size=100, width=0.125)
+        )
     first, same, other = ([p.detach() for p in n.parameters()] for n in networks)
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not torch.equal(first[-2], other[-2])
@@ -191,7 +193,7 @@ def test_same_seed_same_network(name):
 @both
 def test_every_parameter_gets_a_gradient(name):
     torch.manual_seed(0)
-    network = ARCHITECTURES[name](channels=1, num_classes=10, width=0.125)
+    network = ARCHITECTURES[name](channels=1, image_size=32, num_classes=10, train_size=100, width=0.125)
     functional.cross_entropy(network(torch.randn(8, 1, 16, 16)), torch.arange(8)).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
     assert all(m.weight.grad.any() for m in network.modules() if isinstance(m, nn.Conv2d))

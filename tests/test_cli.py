@@ -27,7 +27,7 @@ def test_runs_prints_the_table_and_the_summary(capsys):
     text = capsys.readouterr().out
     table = text.splitlines()
     assert sum(line.strip().startswith("table_2 ") for line in table) == 6 + 1
-    assert "epochs 24" in text and "trainings; a run of two experiments is trained once" in text
+    assert "seed 3141" in text and "trainings; a run of two experiments is trained once" in text
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,29 @@ from collapse.collect import last_measured, with_validity
 def test_valid_is_done_with_at_least_the_accuracy():
     runs = pd.DataFrame(
         {
+            "experiment": "grid",
             "status": ["done", "done", "done", "done", "diverged", "failed"],
             "train_accuracy": [0.9899, 0.99, 0.9901, np.nan, 1.0, np.nan],
             "reason": ["", "", "", "", "loss is not finite at epoch 3", "out of memory"],
         }
     )
-    judged = with_validity(runs, 0.99)
+    judged = with_validity(runs, {"grid": 0.99})
     assert judged.valid.tolist() == [False, True, True, False, False, False]
     assert judged.reason.tolist() == [
         "undertrained: training accuracy 0.9899 < 0.99", "", "",
         "undertrained: training accuracy nan < 0.99",
         "loss is not finite at epoch 3", "out of memory",
     ]  # fmt: skip
+
+
+def test_each_experiment_has_its_own_bar():
+    """The paper keeps ViT runs from 50% on; a run of two experiments may be valid in one alone."""
+    runs = pd.DataFrame(
+        {"experiment": ["grid", "vit"], "status": "done", "train_accuracy": 0.6, "reason": ""}
+    )
+    judged = with_validity(runs, {"grid": 0.99, "vit": 0.5})
+    assert judged.valid.tolist() == [False, True]
+    assert judged.reason.tolist() == ["undertrained: training accuracy 0.6000 < 0.99", ""]
 
 
 def test_the_end_is_one_row_of_the_history_not_the_last_number_of_each_column():

@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 NEEDS_DATA = pytest.mark.skipif(
     "COLLAPSE_DATA" not in os.environ, reason="COLLAPSE_DATA names no folder with the real data"
 )
-WITHOUT_FILES = [name for name, dataset in DATASETS.items() if not dataset.files]
+WITHOUT_FILES = [name for name, dataset in DATASETS.items() if dataset.arrays_sha256]
 WITH_FILES = [name for name, dataset in DATASETS.items() if dataset.files]
 
 
@@ -142,7 +142,8 @@ def test_real_data(name, tmp_path):
 @pytest.mark.parametrize("name", WITHOUT_FILES)
 def test_data_without_files(name, tmp_path):
     arrays = load_arrays(name, root=tmp_path / "none", cache=tmp_path / "none")
-    check_mean_and_std(arrays, DATASETS[name])
+    if name != "Indices":  # numbers of samples, which are looked up as they are
+        check_mean_and_std(arrays, DATASETS[name])
     assert array_digest(arrays) == DATASETS[name].digest
     assert not (tmp_path / "none").exists()
 

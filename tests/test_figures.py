@@ -10,23 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undertrain
 
+from collapse.axes import decay_axis
 from collapse.optimizers import OPTIMIZERS as REGISTRY
 from collapse.results import MEASURES
 from collapse.selection import select
-from collapse.style import (
-    METRIC_LABELS,
-    band,
-    decay_axis,
-    new_figure,
-    number_label,
-    optimizer_style,
-    save_figure,
-)
+from collapse.style import METRIC_LABELS, band, new_figure, number_label, optimizer_style, save_figure
 
 SETTING = {"architecture": "ResNet9", "dataset": "FashionMNIST"}
 GRID = SETTING | {"experiment": "grid"}
@@ -44,9 +37,16 @@ KINDS = {
     | {"experiment": "momentum_heatmap", "optimizer": "SGD"}
     | {"metrics": ["NC0", "NC2", "NC3"], "require_valid": True},
     "metric_curves": TABLE_2
-    | {"optimizers": SIX, "metrics": NC, "line": "optimizer", "where": None}
-    | {"columns": 4, "closed_form": True, "require_valid": True},
-    "singular_values": TABLE_2 | {"optimizers": SIX[:5], "scale": "linear", "require_valid": True},
+    | {"optimizers": SIX, "metrics": NC, "line": "optimizer", "dash": None, "where": None}
+    | {
+        "run_of_smallest": None,
+        "epoch_scale": "linear",
+        "columns": 4,
+        "closed_form": True,
+        "require_valid": True,
+    },
+    "singular_values": TABLE_2
+    | {"optimizers": SIX[:5], "run_of_smallest": None, "scale": "linear", "require_valid": True},
 }
 DRAW = {kind: load_script(f"figures/{kind}.py").draw for kind in KINDS}
 
@@ -54,29 +54,6 @@ DRAW = {kind: load_script(f"figures/{kind}.py").draw for kind in KINDS}
 @pytest.fixture(scope="module")
 def study():
     return make_study(seed=0)
-
-
-def words(figure: Figure) -> str:
-    """Every text that the figure shows."""
-    texts = [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "_text"))]
-    return " ".join(" ".join(texts).split())
-
-
-def drawn_lines(axis) -> list:
-    """The lines of data: not the one point of an axis break."""
-    return [line for line in axis.lines if len(line.get_xdata()) > 1]
-
-
-def assert_nothing_is_cut_off(figure: Figure) -> None:
-    """Every marker and line point drawn lies within its panel."""
-    for axis in figure.axes:
-        parts = [line.get_xydata() for line in drawn_lines(axis) if line.get_linestyle() != ":"]
-        parts += [c.get_offsets() for c in axis.collections if len(c.get_offsets()) > 1]
-        for points in parts:
-            across, up = sorted(axis.get_xlim()), sorted(axis.get_ylim())
-            x, y = np.asarray(points, dtype=float).T
-            assert across[0] <= x.min() <= x.max() <= across[1]
-            assert up[0] <= y.min() <= y.max() <= up[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

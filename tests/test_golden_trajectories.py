@@ -33,7 +33,10 @@ RUN = {
 CASES = [(architecture, optimizer) for architecture in ARCHITECTURES for optimizer in OPTIMIZERS]
 
 
-def trajectory(architecture: str, optimizer: str, prepared: Path) -> dict[str, list[float]]:
+SETTINGS_OF = {"UFM": {"dataset": "Indices", "train_size": 10_000, "batch_size": 2_000}}
+
+
+def trajectory(architecture: str, optimizer: str, folder: Path) -> dict[str, list[float]]:
     """Loss and NC0 an epoch, and a corner of W at the end, of 4 epochs of 5 steps."""
     run = RUN | {
         "architecture": architecture,
@@ -42,8 +45,9 @@ def trajectory(architecture: str, optimizer: str, prepared: Path) -> dict[str, l
         "learning_rate": 0.05 if optimizer.startswith("SGD") else 0.003,
         "coupled_fraction": 0.5 if optimizer == "AdamInterpolated" else None,
     }
+    run |= SETTINGS_OF.get(architecture, {})
     torch.set_num_threads(1)
-    images = load_images(prepared, run, torch.device("cpu"))
+    images = load_images(prepared_file(run["dataset"], folder), run, torch.device("cpu"))
     images = Images(*(t.double() if t.is_floating_point() else t for t in images))
     outcome = train_run(
         initial_network(run).double(), images, padding=None, progress=lambda epoch, loss: None,
@@ -56,11 +60,24 @@ def trajectory(architecture: str, optimizer: str, prepared: Path) -> dict[str, l
     }
 
 
+def prepared_file(dataset: str, folder: Path) -> Path:
+    """The dataset as rule prepare_dataset leaves it, written once."""
+    path = folder / f"{dataset}.safetensors"
+    if not path.exists():
+        save_prepared(load_arrays(dataset, root="absent", cache=folder), path, dataset)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("datasets")
+
+
 @pytest.mark.parametrize(("architecture", "optimizer"), CASES)
-def test_training_means_what_it_meant(architecture, optimizer, prepared):
+def test_training_means_what_it_meant(architecture, optimizer, folder):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert golden["protocol"] == PROTOCOL, f"PROTOCOL was raised: store new numbers ({__doc__})"
-    found = trajectory(architecture, optimizer, prepared)
+    found = trajectory(architecture, optimizer, folder)
     for name, numbers in golden["trajectories"][f"{architecture} {optimizer}"].items():
         assert found[name] == pytest.approx(numbers, rel=1e-7), (
             f"{architecture} {optimizer} trains differently ({name}): if that is meant, raise protocol"
@@ -70,9 +87,7 @@ def test_training_means_what_it_meant(architecture, optimizer, prepared):
 def write_golden() -> None:
     """Store what training gives now."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "Fake.safetensors"
-        save_prepared(load_arrays("Fake", root="absent", cache=folder), prepared, "Fake")
-        found = {f"{a} {o}": trajectory(a, o, prepared) for a, o in CASES}
+        found = {f"{a} {o}": trajectory(a, o, Path(folder)) for a, o in CASES}
     GOLDEN.parent.mkdir(exist_ok=True)
     text = json.dumps({"protocol": PROTOCOL, "trajectories": found}, indent=1)
     GOLDEN.write_text(text + "\n", encoding="utf-8")

@@ -9,9 +9,17 @@ from conftest import ROOT
 from collapse.datasets import DATASETS
 from collapse.optimizers import OPTIMIZERS
 from collapse.parameters import ParameterError, load_parameters, validate_parameters
-from collapse.runs import SETTINGS, SMALLEST_IMAGE, run_table
+from collapse.runs import SETTINGS, SMALLEST_IMAGE, crossed, run_table
 from collapse.schedules import SCHEDULES, sum_of_schedule
-from collapse.targets import check_targets, scale_note, targets_of
+from collapse.targets import (
+    aliases_of,
+    check_targets,
+    lacking_of,
+    rows_of,
+    scale_note,
+    target_note,
+    targets_of,
+)
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/params.schema.yaml").read_text(encoding="utf-8"))
 
@@ -139,24 +147,50 @@ def test_files_that_are_not_parameters(tmp_path, text, wanted):
         load_parameters(tmp_path)
 
 
+def exposure(row):
+    """learning_rate * sum of the schedule: what a unit of weight decay acts through."""
+    return row["learning_rate"] * sum_of_schedule(
+        schedule=row["schedule"],
+        epochs=row["epochs"],
+        num_samples=row.get("train_size", DATASETS[row["dataset"]].train_size),
+        batch_size=row["batch_size"],
+    )
+
+
+# Experiments in which a scaled study has another learning rate than the paper, for want of steps.
+PAPERS_RATES = {
+    "momentum_heatmap": 0.001,
+    "momentum_dynamics": 0.001,
+    "zero_weight_decay": 0.01,
+    "vit": 0.001,
+}
+
+
 @pytest.mark.parametrize("study", ["demo", "mini"])
 def test_scaled_decay_keeps_the_papers_exposure(parameters, study):
-    """weight_decay * sum(learning_rate) of every scaled experiment is the paper's, to a percent."""
-    defaults = parameters["studies"][study]["defaults"]
-    schedule = {"schedule": defaults["schedule"]}
-    ours = sum_of_schedule(
-        epochs=defaults["epochs"],
-        num_samples=defaults.get("train_size", DATASETS[defaults["dataset"]].train_size),
-        batch_size=defaults["batch_size"],
-        **schedule,
-    )
-    paper = sum_of_schedule(epochs=200, num_samples=60_000, batch_size=128, **schedule)
-    for name, experiment in parameters["studies"][study]["experiments"].items():
-        for row in experiment["rows"]:
-            scale = row.get("weight_decay_scale", defaults["weight_decay_scale"])
-            # The heatmap has ten times the paper's learning rate, 0.001.
-            rates = row["learning_rate"] / 0.001 if name == "momentum_heatmap" else 1
-            assert scale * rates == pytest.approx(paper / ours, rel=0.01)
+    """weight_decay * sum(learning_rate) of every scaled run is the paper's, to a percent."""
+    stood_in = {ours: papers for papers, ours in parameters["studies"][study].get("stand_ins", {}).items()}
+    for name in parameters["studies"][study]["experiments"]:
+        for row in rows_of(parameters["studies"][study], name, architecture=None, dataset=None):
+            for ours in crossed(
+                {key: row[key] for key in row if key not in ("optimizer", "momentum", "weight_decay")}
+            ):
+                scale = ours["weight_decay_scale"]
+                if name in ("mlp", "ufm"):  # at the paper's size, or the paper does not say
+                    assert scale == 1
+                    continue
+                if name == "long_training" and ours["epochs"] == max(row["epochs"]):
+                    continue  # the decay of the shorter run
+                rate = 0.001 if (name, row["optimizer"]) == ("long_training", "SGD") else None
+                if name == "zero_weight_decay" and row["weight_decay"] == 0:
+                    continue
+                dataset = stood_in.get(ours["dataset"], ours["dataset"])
+                paper = {
+                    "dataset": dataset, "epochs": 200, "batch_size": 512 if name == "vit" else 128,
+                    "learning_rate": rate or PAPERS_RATES.get(name, ours["learning_rate"]),
+                    "schedule": ours["schedule"],
+                }  # fmt: skip
+                assert scale * exposure(ours) == pytest.approx(exposure(paper), rel=0.01), (name, ours)
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
@@ -172,6 +206,14 @@ def figure(**changes):
 
 
 BAD_TARGETS = {
+    "unknown column": (
+        lambda p: p["figures"]["figure_8"]["settings"].update(line="coupled_fracton"),
+        ["figure_8.settings: unknown line 'coupled_fracton'", "coupled_fraction"],
+    ),
+    "unknown metric to be smallest": (
+        lambda p: p["figures"]["figure_17"]["settings"].update(run_of_smallest="NC9"),
+        ["figure_17.settings: unknown run_of_smallest 'NC9'"],
+    ),
     "unknown experiment": (
         figure(experiment="gird"), ["figure_7", "experiment 'gird'", "did you mean 'grid'"],
     ),
@@ -220,6 +262,47 @@ def test_the_scale_note_names_what_is_not_the_papers(parameters):
 
 
 def test_a_study_has_the_targets_whose_runs_it_has(parameters):
-    assert set(targets_of(parameters, "paper", "figures")) == set(parameters["figures"])
-    assert set(targets_of(parameters, "core", "figures")) == {"figure_5", "figure_6", "figure_7", "figure_29"}
-    assert set(targets_of(parameters, "core", "tables")) == {"table_2"}
+    """65 in the paper; of those the paper study lacks none, mini but ImageNet's."""
+    numbered = {*parameters["tables"], *parameters["figures"], "table_1"}
+    assert numbered == {f"table_{n}" for n in range(1, 8)} | {f"figure_{n}" for n in range(1, 59)}
+    assert lacking_of(parameters, "paper") == {}
+    assert set(lacking_of(parameters, "mini")) == {"figure_30", "figure_31"}
+    assert aliases_of(parameters, "mini", "figures") == {"figure_10": "figure_2"}
+    for study in parameters["studies"]:
+        lacking = lacking_of(parameters, study)
+        built = {
+            *targets_of(parameters, study, "tables"),
+            *targets_of(parameters, study, "figures"),
+            "table_1",
+        }
+        built |= set(aliases_of(parameters, study, "figures"))
+        assert not built & set(lacking) and built | set(lacking) == numbered
+    core = {f"figure_{n}" for n in (4, 5, 6, 7, 8, 22, 23, 24, 25, 29)}
+    assert set(targets_of(parameters, "core", "figures")) == core
+    assert set(targets_of(parameters, "core", "tables")) == {"table_2", "table_7"}
+
+
+def test_what_a_study_lacks_is_said_in_a_line(parameters):
+    lacking = lacking_of(parameters, "core")
+    assert lacking["figure_32"] == (
+        "study core has no run of experiment grid, VGG9, FashionMNIST, of which figure_32 is made; "
+        "ask for it with --config study=mini"
+    )
+    assert "study=paper" in lacking["figure_31"]
+    parameters["studies"]["demo"]["stand_ins"] = {"MNIST": "Digits"}
+    assert "figure_1" in lacking_of(parameters, "demo"), "its runs stand in for another dataset"
+
+
+def test_an_alias_repeats_a_target(parameters):
+    parameters["figures"]["figure_10"] = {"same_as": "figure_99"}
+    with pytest.raises(ParameterError, match=r"figures\.figure_10\.same_as: no target 'figure_99'"):
+        check_targets(parameters)
+
+
+def test_a_targets_note_is_of_its_own_runs(parameters):
+    """The grid of mini is not scaled alike everywhere."""
+    on = {"experiment": "grid", "architecture": "ResNet9", "dataset": "FashionMNIST"}
+    note = target_note(parameters, "mini", on)
+    assert "images of 14 pixels a side; 5000 training images; 42 epochs" in note and "2000" not in note
+    note = target_note(parameters, "mini", on | {"architecture": "VGG9"})
+    assert "images of 16 pixels a side; 2000 training images; 40 epochs" in note and "5000" not in note

@@ -21,7 +21,7 @@ def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
     assert (
         grid.train_size == grid.dataset.map({"MNIST": 60000, "FashionMNIST": 60000, "CIFAR10": 50000})
     ).all()
-    assert set(table.seed) == {3141} and set(table.epochs) == {200} and set(table.batch_size) == {128}
+    assert set(grid.seed) == {3141} and set(grid.epochs) == {200} and set(grid.batch_size) == {128}
     decays = grid.groupby("optimizer").weight_decay.unique().map(sorted)
     for optimizer in ("SGD", "SGDW", "Adam", "Signum"):
         assert decays[optimizer] == [0, 5e-5, 5e-4, 5e-3, 0.05, 0.5]
@@ -46,9 +46,26 @@ def test_experiments_share_runs(parameters):
     table = run_table(parameters, "paper")
     shared = table[table.experiment == "table_2"].key
     assert shared.isin(table[table.experiment == "grid"].key).all()
-    assert len(unique_runs(table)) == 3888 + 32  # the heatmap has 24 cells in common with the grid
-    counts = summary(table).set_index("experiment").runs
-    assert counts["grid"] == 3888 and counts["momentum_heatmap"] == 56 and counts["table_2"] == 6
+    main = table[table.experiment.isin(["grid", "momentum_heatmap", "table_2"])]
+    assert len(unique_runs(main)) == 3888 + 32  # the heatmap has 24 cells in common with the grid
+    dynamics = table[table.experiment == "momentum_dynamics"].key
+    assert dynamics.isin(table[table.experiment == "momentum_heatmap"].key).all()
+    counts = summary(table).set_index("experiment").runs.to_dict()
+    counts = {name: n for name, n in counts.items() if name not in ("all (distinct)", "imagenet")}
+    assert counts == {
+        "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "momentum_dynamics": 7, "interpolation": 6,
+        "zero_weight_decay": 8, "long_training": 36, "mlp": 15, "ufm": 72, "vit": 84,
+    }  # fmt: skip
+
+
+def test_figure_15_is_six_settings_of_the_heatmap_and_ten_times_their_epochs(parameters):
+    table = run_table(parameters, "paper")
+    sgd = table[(table.experiment == "long_training") & (table.optimizer == "SGD")]
+    pairs = {(0, 0), (0.97, 5e-5), (0, 5e-4), (0.9, 5e-4), (0.9, 0), (0.95, 0.0025)}
+    for epochs in (200, 2000):
+        here = sgd[sgd.epochs == epochs]
+        assert set(zip(here.momentum, here.weight_decay, strict=True)) == pairs and len(here) == 6
+    assert sgd[sgd.epochs == 200].key.isin(table[table.experiment == "momentum_heatmap"].key).all()
 
 
 def test_packs_hold_every_run_once(parameters):

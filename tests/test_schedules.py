@@ -1,5 +1,8 @@
 """The schedule and the batch counts, exactly as the paper has them."""
 
+import math
+from itertools import pairwise
+
 import pytest
 
 from collapse import schedules
@@ -25,3 +28,12 @@ def test_sum_of_the_papers_schedule():
     rates = list(schedules.step_learning_rates(learning_rate=0.5, **paper))
     assert len(rates) == 200 * 469
     assert sum(rates) == pytest.approx(0.5 * total)
+
+
+def test_cosine_with_warmup_over_a_twentieth_of_the_epochs():
+    """The ViT's 200 epochs: ten of warm-up, then half a cosine that ends near 0."""
+    factors = [schedules.cosine_warmup(epoch, 200) for epoch in range(200)]
+    assert factors[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert factors[10] == 1.0 and factors[105] == pytest.approx(0.5)
+    assert factors[199] == pytest.approx((1 + math.cos(math.pi * 189 / 190)) / 2)
+    assert all(later < earlier for earlier, later in pairwise(factors[10:]))

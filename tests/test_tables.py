@@ -193,25 +193,29 @@ def test_table_6_leaves_out_runs_that_are_not_valid(runs):
 
 def test_files_hold_full_precision_and_the_note(runs, tmp_path):
     table = load_script("tables/table_2.py").make(runs, **TABLE_2, optimizers=OPTIMIZERS, require_valid=True)
-    csv, markdown = tmp_path / "t.csv", tmp_path / "t.md"
+    csv, markdown, html = (tmp_path / f"t.{kind}" for kind in ("csv", "md", "html"))
     printed = print_metrics(table)
-    write_table(table, printed, csv=csv, markdown=markdown, title="Table 2", note="demo study")
+    files = {"csv": csv, "markdown": markdown, "html": html}
+    write_table(table, printed, **files, title="Table 2", note="demo study")
     back = pd.read_csv(csv)
     assert list(back["NC3"]) == list(table["NC3"])
     assert back.columns[0] == "optimizer"
     text = markdown.read_text(encoding="utf-8")
     assert text.startswith("**Table 2**\n\n*demo study*\n\n| Optimizer")
     assert text.count("\n| ") == 1 + len(OPTIMIZERS)
+    text = html.read_text(encoding="utf-8")
+    assert "<caption>Table 2<small>demo study</small></caption>" in text
+    assert text.count("<tr>") == 1 + len(OPTIMIZERS) and "`" not in text
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5, 6])
-def test_as_a_script_of_snakemake_it_reads_the_runs_and_writes_both_files(number, runs, tmp_path):
+def test_as_a_script_of_snakemake_it_reads_the_runs_and_writes_its_files(number, runs, tmp_path):
     runs.to_parquet(tmp_path / "runs")
     settings = {"experiment": "grid"} if number == 4 else GRID | {"optimizers": list(OPTIMIZERS)}
     settings |= {"require_valid": False} if number == 2 else {}
     job = SimpleNamespace(
         input=SimpleNamespace(runs=tmp_path / "runs"),
-        output=SimpleNamespace(csv=tmp_path / "t.csv", markdown=tmp_path / "t.md"),
+        output=SimpleNamespace(**{name: tmp_path / f"t.{name}" for name in ("csv", "markdown", "html")}),
         params=SimpleNamespace(settings=settings, caption="Its caption", note=None),
     )
     script = SCRIPTS / "tables" / f"table_{number}.py"

@@ -2,57 +2,18 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from conftest import ROOT
+from tiny_study import snakemake, write_parameters
+
+from collapse.parameters import load_parameters
+from collapse.targets import targets_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-
-TINY = {
-    "title": "tiny: for tests",
-    "stand_ins": {"FashionMNIST": "Fake"},
-    "pack_by": ["architecture", "dataset", "optimizer"],
-    "defaults": {
-        "architecture": "ResNet9", "dataset": "Fake", "width": 0.0625, "image_size": 8,
-        "augmentation": "none", "schedule": "thirds", "epochs": 6, "batch_size": 16, "beta2": 0.999,
-        "epsilon": 1e-8, "seed": 3141, "measure_every": 3, "momentum": 0.9,
-    },
-    "experiments": {
-        "grid": {
-            "rows": [
-                {"optimizer": ["SGD", "SGDW"], "learning_rate": 0.05, "weight_decay": [0, 0.01, 0.1]},
-                {"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": [0, 0.01, 0.1]},
-                {"optimizer": "SGD", "learning_rate": 1.0e+12, "weight_decay": 0},
-            ]
-        },
-        "momentum_heatmap": {
-            "rows": [
-                {"optimizer": "SGD", "learning_rate": 0.05, "weight_decay": [0, 0.1], "momentum": [0, 0.9]}
-            ]
-        },
-        "table_2": {
-            "rows": [
-                {"optimizer": ["SGD", "SGDW"], "learning_rate": 0.05, "weight_decay": 0.01},
-                {"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": 0.01},
-            ]
-        },
-    },
-}  # fmt: skip
 DISTINCT_RUNS = 13 + 2
-
-
-def snakemake(folder, *arguments):
-    return subprocess.run(
-        [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/default",
-         "--directory", folder, *arguments],
-        capture_output=True, text=True, timeout=600, cwd=folder,
-    )  # fmt: skip
 
 
 def jobs(folder, *arguments):
@@ -63,37 +24,20 @@ def jobs(folder, *arguments):
     return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
 
 
-def write_parameters(folder, change=lambda parameters: None):
-    """The project's params.yaml with the tiny study in it, and a laxer bar for validity."""
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    parameters["studies"]["tiny"] = yaml.safe_load(yaml.safe_dump(TINY))
-    parameters |= {"study": "tiny", "valid_accuracy": 0.5}
-    change(parameters)
-    (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The tiny study, once from the beginning to its last figure."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_parameters(folder)
-    result = snakemake(folder)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
-
-
 @pytest.fixture
 def study(finished, tmp_path):
     """A copy of the finished study that a test may spoil, Snakemake's records included."""
     return Path(shutil.copytree(finished, tmp_path / "study"))
 
 
-def test_every_table_and_figure_is_there(finished, parameters):
-    results = finished / "results/tiny"
-    for figure in parameters["figures"]:
+def test_every_table_and_figure_is_there(finished):
+    results, parameters = finished / "results/tiny", load_parameters(finished / "params.yaml")
+    figures, tables = (targets_of(parameters, "tiny", kind) for kind in ("figures", "tables"))
+    assert len(figures) >= 20 and len(tables) == 5
+    for figure in figures:
         assert (results / f"figures/{figure}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / f"figures/{figure}.png").stat().st_size > 10_000
-    for table in parameters["tables"]:
+    for table in tables:
         assert len(pd.read_csv(results / f"tables/{table}.csv"))
         assert "tiny study" in (results / f"tables/{table}.md").read_text(encoding="utf-8")
 
@@ -187,11 +131,25 @@ def test_a_truncated_weights_file_is_named(study):
     assert snakemake(study).returncode == 0
 
 
-def test_the_paper_lists_its_108_packs(tmp_path):
+def test_the_paper_lists_its_packs(tmp_path):
+    """108 of the grid (table 2 and a part of the heatmap among them), and the other experiments'."""
     write_parameters(tmp_path)
     planned = jobs(tmp_path, "--config", "study=paper")
-    assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 108
-    assert planned["prepare_dataset"] == 3
+    assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 137
+    assert planned["prepare_dataset"] == 6
+    assert sum(name.startswith("figure_") for name in planned) == 57, "and figure 10, which is figure 2"
+
+
+def test_what_the_study_lacks_is_said_before_anything_runs(study):
+    """ImageNet's figures: which runs are missing, and which study has them."""
+    refused = snakemake(study, "figure_31")
+    words = "study tiny has no run of experiment imagenet, ResNet50, ImageNet, of which figure_31 is made"
+    assert refused.returncode != 0 and words in refused.stderr and "study=paper" in refused.stderr
+
+
+def test_a_figure_printed_twice_is_one_target(study):
+    shutil.rmtree(study / "results/tiny/figures")
+    assert jobs(study, "figure_10") == {"figure_2": 1, "figure_10": 1}
 
 
 def test_the_linter_is_content():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from collapse import measure
 from collapse.parameters import ParameterError, load_parameters
@@ -35,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     own = commands.add_parser("measure", help="collapse metrics of your own model's features")
     measure.add_arguments(own)
     own.set_defaults(command=measure.run)
+    judging = commands.add_parser("claims", help="judge the paper's claims on a study's results")
+    judging.add_argument("study", help="a study of params.yaml whose results are there")
+    judging.add_argument("--details", action="store_true", help="every number behind the verdicts")
+    judging.add_argument("--csv", action="store_true", help="the whole table, for programs")
+    judging.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    judging.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
+    judging.set_defaults(command=judge_claims)
     return top
 
 
@@ -51,6 +59,13 @@ def print_runs(arguments: argparse.Namespace) -> int:
     print("\n" + summary(table).to_string(index=False))
     print(f"\n{len(unique_runs(table))} trainings; a run of two experiments is trained once.")
     return 0
+
+
+def judge_claims(arguments: argparse.Namespace) -> int:
+    """The claims judged (collapse.claims); imported here, for the other commands need no statsmodels."""
+    from collapse.claims import table
+
+    return table.run(arguments)
 
 
 SHOWN = {"experiment", "key", "pack", "architecture", "dataset", "optimizer", "learning_rate"}

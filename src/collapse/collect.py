@@ -28,7 +28,7 @@ def collect(
     outcomes: Sequence[Path],
     metrics: Sequence[Path],
     history_metrics: Sequence[Path],
-    valid_accuracy: float,
+    valid_accuracies: Mapping[str, float],
     runs_file: Path,
     history_file: Path,
 ) -> None:
@@ -50,7 +50,7 @@ def collect(
     ):
         runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
     runs.loc[runs.status != "done", FIT] = np.nan  # what was last seen on the way is not the end
-    runs = with_validity(runs, valid_accuracy)
+    runs = with_validity(runs, valid_accuracies)
     runs = runs[RUN_COLUMNS]
     log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
     write_atomically(runs_file, lambda file: runs.to_parquet(file, index=False))
@@ -79,14 +79,19 @@ def last_measured(history: pd.DataFrame) -> pd.DataFrame:
     return history[history.measured.astype(bool)].groupby("key").tail(1).set_index("key")
 
 
-def with_validity(runs: pd.DataFrame, valid_accuracy: float) -> pd.DataFrame:
-    """Adds `valid`, and to runs that were done but are not valid the reason."""
+def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> pd.DataFrame:
+    """Adds `valid`, and to runs that were done but are not valid the reason.
+
+    valid_accuracies: the training accuracy that a valid run reaches, by experiment.
+    """
     done = runs.status == "done"
+    wanted = runs.experiment.map(valid_accuracies)
     # Not >=: an accuracy that is missing must not pass.
-    undertrained = done & ~(runs.train_accuracy >= valid_accuracy)
-    why = runs.train_accuracy.map(
-        lambda accuracy: f"undertrained: training accuracy {accuracy:.4f} < {valid_accuracy}"
-    )
+    undertrained = done & ~(runs.train_accuracy >= wanted)
+    why = [
+        f"undertrained: training accuracy {accuracy:.4f} < {least:g}"
+        for accuracy, least in zip(runs.train_accuracy, wanted, strict=True)
+    ]
     return runs.assign(valid=done & ~undertrained, reason=runs.reason.mask(undertrained, why).fillna(""))
 
 

@@ -22,14 +22,15 @@ def extract_statistics(
     weights: Path,
     statistics: Path,
     device: str,
+    root: Path | None = None,
 ) -> None:
     """One forward pass over the data for each run that has weights: those that were done.
 
-    Raises PackFileError and DatasetError, which name the unreadable file.
+    root: see `load_images`. Raises PackFileError and DatasetError, which name the unreadable file.
     """
     trained = read_tensors(weights)
     chosen = choose_device(device)
-    images = load_images(prepared, runs[0], chosen)
+    images = load_images(prepared, runs[0], chosen, root=root)
     arrays = {}
     for run in runs:
         if state := of_run(trained, run["key"]):

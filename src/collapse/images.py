@@ -1,4 +1,4 @@
-"""The images that the runs of a pack see, on the device that trains them."""
+"""The images that the runs of a pack see, on the device that trains them or read into it batch by batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from collapse.datasets import DATASETS
+from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.prepared import load_prepared
 from collapse.datasets.preprocessing import preprocess, subset
 from collapse.errors import InputError
@@ -18,9 +19,9 @@ from collapse.errors import InputError
 class Images(NamedTuple):
     """Preprocessed images (N, C, H, W) and labels (N), on the device that trains."""
 
-    train_images: Tensor
+    train_images: Tensor | FolderImages
     train_labels: Tensor
-    test_images: Tensor
+    test_images: Tensor | FolderImages
     test_labels: Tensor
 
 
@@ -39,9 +40,12 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
-def load_images(prepared: Path, run: Mapping[str, Any], device: torch.device) -> Images:
+def load_images(
+    prepared: Path, run: Mapping[str, Any], device: torch.device, *, root: Path | None = None
+) -> Images:
     """Read a prepared dataset and preprocess it as `run` (a row of the run table) wants it.
 
+    root: the user's data, for a dataset whose images stay there; the others do not need it.
     Raises DatasetError when the file is truncated or altered, InputError when train_size cannot be had.
     """
     arrays = load_prepared(prepared, run["dataset"])
@@ -50,10 +54,26 @@ def load_images(prepared: Path, run: Mapping[str, Any], device: torch.device) ->
         chosen = subset(arrays["train_labels"], size=run["train_size"], num_classes=num_classes)
     except ValueError as error:
         raise InputError(f"{run['dataset']}: {error}; choose another train_size") from None
-    shape = {"dataset": run["dataset"], "image_size": run["image_size"]}
     return Images(
-        preprocess(arrays["train_images"][chosen], **shape).to(device),
+        wanted_images(arrays["train_images"][chosen], run, device, root=root),
         arrays["train_labels"][chosen].to(device),
-        preprocess(arrays["test_images"], **shape).to(device),
+        wanted_images(arrays["test_images"], run, device, root=root),
         arrays["test_labels"].to(device),
+    )
+
+
+def wanted_images(
+    stored: Tensor, run: Mapping[str, Any], device: torch.device, *, root: Path | None
+) -> Tensor | FolderImages:
+    """The stored images, or those of a stored index, as `run` wants them."""
+    entry, shape = DATASETS[run["dataset"]], {"dataset": run["dataset"], "image_size": run["image_size"]}
+    if not entry.stays_on_disk:
+        return preprocess(stored, **shape).to(device)
+    return FolderImages(
+        stored,
+        folder=Path(root) / entry.folder,
+        augmentation=run["augmentation"],
+        device=device,
+        num_threads=torch.get_num_threads(),
+        **shape,
     )

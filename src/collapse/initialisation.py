@@ -20,5 +20,9 @@ def initial_network(run: Mapping[str, Any]) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run["seed"])
         return ARCHITECTURES[run["architecture"]](
-            channels=dataset.channels, num_classes=dataset.num_classes, width=run["width"]
+            channels=dataset.channels,
+            image_size=run["image_size"],
+            num_classes=dataset.num_classes,
+            train_size=run["train_size"],
+            width=run["width"],
         )

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from collapse.datasets.preprocessing import black_pixel
+from collapse.errors import InputError
 from collapse.evaluation import Diverged
 from collapse.images import Images, choose_device, load_images
 from collapse.initialisation import initial_network
@@ -30,12 +31,19 @@ TRAINING = [
 
 
 def train_pack(
-    runs: Sequence[Run], *, prepared: Path, paths: PackPaths, unfinished: Path, device: str
+    runs: Sequence[Run],
+    *,
+    prepared: Path,
+    paths: PackPaths,
+    unfinished: Path,
+    device: str,
+    root: Path | None = None,
 ) -> None:
     """Train the runs that are not trained yet and write the pack's files.
 
     Runs already in the files, or finished by an interrupted job (in `unfinished`), are kept as they
-    are: their keys say that nothing that determines them has changed. Raises PackFileError.
+    are: their keys say that nothing that determines them has changed. root: see `load_images`.
+    Raises PackFileError and DatasetError.
     """
     packs = [read_pack(paths)] if all(path.exists() for path in paths) else []
     packs += finished_parts(unfinished)
@@ -46,7 +54,7 @@ def train_pack(
     log.info("%d runs, %d of them trained before", len(runs), len(runs) - len(missing))
     if missing:
         chosen = choose_device(device)
-        images = load_images(prepared, missing[0], chosen)
+        images = load_images(prepared, missing[0], chosen, root=root)
         report = progress_reporter(missing)
         for number, run in enumerate(missing):
             pack = pack_of_one(run, train_one(run, images, chosen, report(number)), chosen)
@@ -71,7 +79,10 @@ def finished_parts(unfinished: Path) -> list[Pack]:
 def train_one(
     run: Run, images: Images, device: torch.device, progress: Callable[[int, float], None]
 ) -> Outcome:
-    """One run of a pack. An error of the device, or before the first step, is recorded as `failed`."""
+    """One run of a pack. An error of the device, or before the first step, is recorded as `failed`.
+
+    Raises InputError: what cannot be read for one run cannot be read for the next.
+    """
     settings = {name: run[name] for name in TRAINING}
     padding = black_pixel(run["dataset"]) if run["augmentation"] == "crop_flip" else None
     started = time.monotonic()
@@ -79,6 +90,8 @@ def train_one(
         outcome = train_run(
             initial_network(run).to(device), images, padding=padding, progress=progress, **settings
         )
+    except InputError:
+        raise
     except (RuntimeError, Diverged) as error:
         reason = str(error).splitlines()[0]
         outcome = Outcome("failed", reason, 0, time.monotonic() - started, [], {}, None)

@@ -50,7 +50,25 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or "not UTF-8 text"
         raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
     validate_parameters(parameters, source=str(path))
-    return parameters
+    return parameters | {"studies": remaining_studies(parameters)}
+
+
+def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The studies but for the experiments that `without` leaves out. Raises ParameterError."""
+    left_out, studies = parameters.get("without", []), parameters["studies"]
+    known = dict.fromkeys(name for study in studies.values() for name in study["experiments"])
+    for name in left_out:
+        if name not in known:
+            raise ParameterError(f"without: unknown experiment {name!r}; {suggestion(name, list(known))}")
+    remaining = {}
+    for title, study in studies.items():
+        experiments = {name: entry for name, entry in study["experiments"].items() if name not in left_out}
+        remaining[title] = {**study, "experiments": experiments}
+    if not remaining[parameters["study"]]["experiments"]:
+        raise ParameterError(
+            f"without: no experiment of study {parameters['study']} is left; leave out fewer"
+        )
+    return remaining
 
 
 def validate_parameters(parameters: Any, *, source: str) -> None:

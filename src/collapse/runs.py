@@ -45,7 +45,7 @@ PACK_SHARES = [
     "schedule", "epochs", "batch_size", "measure_every",
 ]  # fmt: skip
 # Pixels a side. Here beside collapse.architectures' own, which cannot be read without torch.
-SMALLEST_IMAGE = {"ResNet9": 8, "VGG9": 16}
+SMALLEST_IMAGE = {"ResNet9": 8, "VGG9": 16, "MLP": 1, "UFM": 1, "ViT": 8, "ResNet50": 32}
 IN_PACK_NAME = ["architecture", "dataset", "optimizer", "learning_rate"]
 
 
@@ -76,6 +76,14 @@ def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
         )
     table.insert(2, "pack", pack_names(table, parameters.get("pack_by", settings["pack_by"])))
     return table
+
+
+def valid_accuracies(parameters: Mapping[str, Any], study: str) -> dict[str, float]:
+    """The training accuracy from which on a run of each experiment counts in the analysis."""
+    return {
+        name: experiment.get("valid_accuracy", parameters["valid_accuracy"])
+        for name, experiment in parameters["studies"][study]["experiments"].items()
+    }
 
 
 def unique_runs(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,6 +171,19 @@ def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
         raise ParameterError(
             f"{where}: image_size {settings['image_size']} is too small for {architecture}; "
             f"at least {SMALLEST_IMAGE[architecture]} is needed"
+        )
+    if architecture == "ViT" and settings["image_size"] % 4:
+        raise ParameterError(
+            f"{where}: image_size {settings['image_size']}: ViT needs a multiple of its patch size 4"
+        )
+    if (architecture == "UFM") != (dataset.name == "Indices"):
+        raise ParameterError(f"{where}: architecture UFM and dataset Indices go together, and only so")
+    if architecture == "UFM" and settings["train_size"] != dataset.train_size:
+        raise ParameterError(f"{where}: train_size: UFM has a feature for every sample, {dataset.train_size}")
+    known = ("none", "imagenet") if dataset.stays_on_disk else ("none", "crop_flip")
+    if settings["augmentation"] not in known:
+        raise ParameterError(
+            f"{where}: augmentation {settings['augmentation']}: {dataset.name} can have {' or '.join(known)}"
         )
     if (settings["optimizer"] == "AdamInterpolated") != ("coupled_fraction" in settings):
         raise ParameterError(f"{where}: coupled_fraction goes with AdamInterpolated, and only with it")

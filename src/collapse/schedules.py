@@ -21,7 +21,19 @@ def constant(epoch: int, epochs: int) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Callable[[int, int], float]] = {"thirds": thirds, "constant": constant}
+def cosine_warmup(epoch: int, epochs: int) -> float:
+    """A linear rise over the first 5% of the epochs, then half a cosine towards 0 (the paper's ViT)."""
+    warmup = max(1, round(0.05 * epochs))
+    if epoch < warmup:
+        return (epoch + 1) / warmup
+    return (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "thirds": thirds,
+    "constant": constant,
+    "cosine_warmup": cosine_warmup,
+}
 
 
 def batches_per_epoch(num_samples: int, batch_size: int) -> int:

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, colours, labels, the weight decay axis, saving."""
+"""One look for every figure: sizes, colours, labels, legends, saving; collapse.axes has the axes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from os import PathLike
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from collapse.optimizers import OPTIMIZERS
 
@@ -27,6 +24,7 @@ RC = {
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
     "legend.frameon": False,
     "legend.handlelength": 2.4,
     "legend.columnspacing": 1.4,
@@ -77,11 +75,12 @@ SETTING_LABELS = {
     "learning_rate": r"learning rate $\eta$",
     "momentum": r"momentum $\beta$",
     "weight_decay": r"weight decay $\lambda$",
-    "coupled_fraction": "coupled fraction",
+    "coupled_fraction": "coupled share of the weight decay",
     "epochs": "epochs",
     "optimizer": "optimizer",
     "seed": "seed",
 }
+SETTING_SYMBOLS = {"learning_rate": r"$\eta$", "momentum": r"$\beta$", "weight_decay": r"$\lambda$"}
 MARKERS = {"coupled": "o", "decoupled": "^", "interpolated": "s"}
 DASHES = {"coupled": "-", "decoupled": (0, (4, 1.5)), "interpolated": (0, (4, 1.2, 1, 1.2))}
 
@@ -113,7 +112,9 @@ def new_figure(*, rows: int, columns: int, panel_height: float) -> tuple[Figure,
     """A figure of rows x columns panels (axes as a 2-d array), `panel_height` inches each."""
     width = HALF_WIDTH if columns <= 2 else FULL_WIDTH
     figure = Figure(figsize=(width, rows * panel_height + 0.35), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.align_labels()
+    return figure, axes
 
 
 def number_label(value: float) -> str:
@@ -122,83 +123,6 @@ def number_label(value: float) -> str:
         return f"{value:g}"
     mantissa, exponent = f"{value:.6e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def decay_axis(axis: Axes, decays: Iterable[float]) -> None:
-    """A logarithmic weight decay axis that has a place for 0, set off by a break mark.
-
-    `decays` are the values that the axis must show. Without a positive one the axis stays linear.
-    """
-    values = np.unique(np.asarray(list(decays), dtype=float))
-    positive = values[values > 0]
-    axis.set_xlabel(SETTING_LABELS["weight_decay"])
-    if not positive.size:
-        axis.set_xticks([0.0], ["0"])
-        axis.set_xlim(-1, 1)
-        return
-    low, high, has_zero = positive[0], positive[-1], values[0] == 0
-    powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9) + 1)
-    labelled = powers[::-1][:: max(1, -(-len(powers) // 3))][::-1]  # three at most, the last one in
-    ticks = {10.0**power: f"$10^{{{int(power)}}}$" for power in labelled}
-    if len(ticks) < 2:  # too short a range for powers: its ends
-        ticks = {value: f"{value:.2g}" for value in (low, high)}
-    ticks = ({0.0: "0"} if has_zero else {}) | ticks
-    if has_zero:
-        axis.set_xscale("symlog", linthresh=low, linscale=0.8)
-        _break_mark(axis, 0.42 * low)
-    else:
-        axis.set_xscale("log")
-    axis.set_xticks(list(ticks), list(ticks.values()))
-    axis.xaxis.set_minor_locator(FixedLocator(10.0**powers))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlim(-0.15 * low if has_zero else low / 1.6, high * 1.6)
-
-
-def _break_mark(axis: Axes, x: float) -> None:
-    """Two strokes across the x axis: from here on to the left the scale is another."""
-    strokes = Path([(-1, -1), (0, 1), (0, -1), (1, 1)], [Path.MOVETO, Path.LINETO] * 2)
-    look = {"marker": strokes, "markersize": 7, "markeredgewidth": 0.7, "color": "black"}
-    place = {"transform": axis.get_xaxis_transform(), "clip_on": False}
-    axis.plot([x], [0], linestyle="none", scalex=False, scaley=False, **look, **place)
-
-
-def metric_axis(axis: Axes, metric: str) -> None:
-    """The label of a metric, and a logarithmic scale for those that span orders of magnitude."""
-    axis.set_ylabel(METRIC_LABELS[metric])
-    if metric in LOG_METRICS:
-        axis.set_yscale("log")
-
-
-def log_ticks(axis: Axes) -> None:
-    """Few legible ticks on the logarithmic axes of a finished panel: powers of ten, or 1-2-5."""
-    for line in (axis.xaxis, axis.yaxis):
-        low, high = sorted(line.get_view_interval())
-        if line.get_scale() != "log" or not 0 < low < high:
-            continue
-        powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-        if ((10**powers >= low) & (10**powers <= high)).sum() >= 2:
-            line.set_major_locator(LogLocator(numticks=5))
-        else:
-            steps = np.outer(10**powers, [1, 2, 5]).ravel()
-            inside = steps[(steps >= low) & (steps <= high)]
-            line.set_major_locator(FixedLocator(inside if len(inside) else [(low * high) ** 0.5]))
-            line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
-            line.set_minor_locator(NullLocator())
-        line.set_minor_formatter(NullFormatter())
-
-
-def share_y(axes: Iterable[Axes]) -> None:
-    """One y range for panels of the same metric, labelled at the first alone; empty ones aside."""
-    axes = list(axes)
-    for axis in axes[1:]:
-        axis.set_ylabel("")
-    filled = [axis for axis in axes if axis.has_data()]
-    limits = np.array([axis.get_ylim() for axis in filled])
-    for axis in filled[1:]:
-        axis.sharey(filled[0])
-    for axis in filled:
-        axis.set_ylim(limits.min(), limits.max())  # sharing alone would keep the first one's
-        log_ticks(axis)
 
 
 def band(values: Sequence[float], *, log: bool) -> tuple[float, float, float]:
@@ -213,15 +137,6 @@ def band(values: Sequence[float], *, log: bool) -> tuple[float, float, float]:
     return float(mean), float(low), float(mean + deviation)
 
 
-def words_in_panel(axis: Axes, words: str) -> None:
-    """An empty panel that says why it is empty."""
-    axis.grid(False)
-    axis.set(xscale="linear", yscale="linear", xticks=[], yticks=[])
-    text = textwrap.fill(words, 24)
-    centre = {"ha": "center", "va": "center", "transform": axis.transAxes}
-    axis.text(0.5, 0.5, text, fontsize=SMALL, color=GREY, **centre)
-
-
 def remark(figure: Figure, remarks: Iterable[str]) -> None:
     """Say below the panels what they leave out; each remark once."""
     unique = [words for words in dict.fromkeys(remarks) if words]
@@ -229,7 +144,9 @@ def remark(figure: Figure, remarks: Iterable[str]) -> None:
         add_foot(figure, "; ".join(unique) + ".", slant="normal")
 
 
-def legend_above(figure: Figure, handles: Sequence[Line2D], *, columns: int | None = None) -> None:
+def legend_above(
+    figure: Figure, handles: Sequence[Line2D], *, columns: int | None = None, title: str | None = None
+) -> None:
     """The legend above all panels, where it hides nothing, in rows of like length."""
     if not handles:
         return
@@ -241,6 +158,7 @@ def legend_above(figure: Figure, handles: Sequence[Line2D], *, columns: int | No
         loc="outside upper center",
         ncols=columns or -(-len(handles) // rows),
         handlelength=2.4 if lines else 1.0,
+        title=title,
     )
 
 

@@ -1,7 +1,7 @@
 """The numbers of the paper's tables, as data frames in full precision and as the paper prints them.
 
-`final_metrics`, `hyperparameters`, `overview` and collapse.regression give numbers;
-`print_metrics`, `print_plain` and `print_regression` give text; `write_table` writes both.
+`final_metrics`, `hyperparameters`, `overview`, `smallest_metrics` and collapse.regression give
+numbers; the functions `print_...` give text; `write_table` writes both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from collapse.html_tables import html_page
 from collapse.selection import outcome, why_no_valid
 
 TABLE_METRICS = ("NC0", "NC1", "NC2", "NC3")
@@ -64,12 +65,39 @@ def overview(runs: pd.DataFrame) -> pd.DataFrame:
     done + diverged + failed; done = valid + undertrained.
     """
     setting = ["architecture", "dataset", "optimizer"]
+    became = fates(runs)
+    counts = became.groupby([runs[name] for name in setting], sort=False).sum()
+    total = pd.DataFrame([["all", "all", "all", *counts.sum()]], columns=[*setting, *became])
+    return pd.concat([counts.reset_index(), total], ignore_index=True)
+
+
+def fates(runs: pd.DataFrame) -> pd.DataFrame:
+    """What became of each run, to be summed: 1 or 0 as planned, done, valid, diverged, undertrained
+    and failed."""
     became = pd.DataFrame({"planned": 1, "done": runs["status"] == "done"}, index=runs.index)
     for name in ("valid", "diverged", "undertrained", "failed"):
         became[name] = outcome(runs) == name
-    counts = became.astype(int).groupby([runs[name] for name in setting], sort=False).sum()
-    total = pd.DataFrame([["all", "all", "all", *counts.sum()]], columns=[*setting, *became])
-    return pd.concat([counts.reset_index(), total], ignore_index=True)
+    return became.astype(int)
+
+
+def smallest_metrics(runs: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFrame:
+    """The paper's table 7: the smallest values that valid runs reach without and with weight decay.
+
+    A row an answer to "any decay?" and a number of epochs, the shorter first; each metric may be of
+    another run, whose key stands beside it. Columns: weight_decay ("none" or "positive"), epochs
+    (<NA> where there is no run), valid, runs, then metric and metric_key of each, status.
+    """
+    rows = []
+    for name, is_so in (("none", runs["weight_decay"] == 0), ("positive", runs["weight_decay"] > 0)):
+        for epochs in sorted(runs.loc[is_so, "epochs"].unique()) or [pd.NA]:
+            its = runs[is_so & (runs["epochs"] == epochs)] if epochs is not pd.NA else runs.iloc[:0]
+            valid = its[its["valid"].astype(bool)]
+            row = {"weight_decay": name, "epochs": epochs, "valid": len(valid), "runs": len(its)}
+            for metric in metrics:
+                best = valid.dropna(subset=[metric]).sort_values([metric, "key"]).head(1)
+                row |= {metric: best[metric].min(), f"{metric}_key": "".join(best["key"])}
+            rows.append(row | {"status": why_no_valid(its) or "valid"})
+    return pd.DataFrame(rows).astype({"epochs": "Int64"} | dict.fromkeys(metrics, float))
 
 
 def _status_and_key(its: pd.DataFrame, *, of_all: pd.DataFrame, optimizer: str) -> dict[str, str]:
@@ -124,6 +152,18 @@ def print_hyperparameters(table: pd.DataFrame) -> pd.DataFrame:
     return printed
 
 
+def print_smallest(table: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFrame:
+    """`smallest_metrics` for the eye: each value with its run, words where there is none."""
+    printed = pd.DataFrame({"Weight decay": table["weight_decay"]})
+    printed["Epochs"] = [MISSING if pd.isna(epochs) else f"{epochs}" for epochs in table["epochs"]]
+    printed["Valid runs"] = [f"{row.valid} of {row.runs}" for row in table.itertuples()]
+    for metric in metrics:
+        pairs = zip(table[metric], table[f"{metric}_key"], strict=True)
+        printed[f"{metric} ↓"] = [f"{format_value(v)} (`{key}`)" if key else MISSING for v, key in pairs]
+    printed["Note"] = table["status"].where(table["status"] != "valid", "")
+    return printed
+
+
 def print_regression(table: pd.DataFrame) -> pd.DataFrame:
     """`fit_nc3_on_log_nc0` as the paper prints its table 6; excluded runs and notes at the end."""
     every = table["learning_rate"] == "all"
@@ -148,14 +188,16 @@ def write_table(
     *,
     csv: str | PathLike,
     markdown: str | PathLike,
+    html: str | PathLike,
     title: str,
     note: str | None,
 ) -> None:
-    """`table` as CSV in full precision; `printed` as Markdown under its title and scale `note`."""
+    """`table` as CSV in full precision; `printed` as Markdown and HTML with its title and scale `note`."""
     table.to_csv(csv, index=False, lineterminator="\n")
     head = f"**{title}**\n\n" + (f"*{note}*\n\n" if note else "")
     body = printed.astype(str).to_markdown(index=False, disable_numparse=True)
     Path(markdown).write_text(f"{head}{body}\n", encoding="utf-8")
+    Path(html).write_text(html_page(printed, title=title, note=note), encoding="utf-8")
 
 
 def _run_or_reason(table: pd.DataFrame) -> list[str]:

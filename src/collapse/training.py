@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapse.class_statistics import to_arrays
+from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.preprocessing import augment
 from collapse.evaluation import Diverged, head_metrics, require_finite, statistics_of
 from collapse.images import Images
@@ -55,11 +56,33 @@ def minibatches(num_samples: int, *, batch_size: int, seed: int, epoch: int) -> 
     yield from torch.randperm(num_samples, generator=generator).split(batch_size)
 
 
+def augmented_batches(
+    images: Tensor | FolderImages,
+    batches: Iterator[Tensor],
+    *,
+    padding: Tensor | None,
+    generator: torch.Generator,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Indices and images of each batch, on the device of the images; every random draw is `generator`'s.
+
+    padding: the value a channel that random crops are padded with; None does without. Images in files
+    have an augmentation of their own.
+    """
+    if isinstance(images, FolderImages):
+        yield from images.batches(batches, generator=generator)
+        return
+    for indices in batches:
+        indices = indices.to(images.device, non_blocking=True)
+        batch = images[indices]
+        yield indices, batch if padding is None else augment(batch, padding_C=padding, generator=generator)
+
+
 class FlatParameters:
     """All parameters of a network in one vector, and their gradients in another.
 
     The network's own parameters become views, so an update rule is applied once a step to everything
-    that is trained: weights, biases and BatchNorm alike, all of which the paper decays.
+    that is trained: weights, biases and BatchNorm alike, all of which the paper decays. `decayed` is
+    None then; where the network exempts its vectors, it is 1 at what decays and 0 elsewhere.
     """
 
     def __init__(self, network: nn.Module):
@@ -71,6 +94,14 @@ class FlatParameters:
         for parameter, values, gradients in pieces:
             parameter.data = values.view_as(parameter)
             parameter.grad = gradients.view_as(parameter)
+        self.decayed = None
+        if not network.decay_vectors:
+            ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
+            self.decayed = torch.cat(ones)
+
+    def decay(self, strength: float) -> float | Tensor:
+        """A weight decay as an update rule takes it: one number, or a number a parameter."""
+        return strength if self.decayed is None else strength * self.decayed
 
 
 def train_epoch(
@@ -87,18 +118,16 @@ def train_epoch(
 ) -> tuple[dict[str, Tensor], float]:
     """One pass over the training set. Returns the optimizer's state and the mean loss of the batches.
 
-    padding: the value a channel that random crops are padded with; None trains without augmentation.
+    padding: see `augmented_batches`.
     """
     network.train()
-    device = images.train_images.device
     generator = seeded_generator(seed, epoch, AUGMENTATION_STREAM)
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    total = torch.zeros((), dtype=torch.float64, device=images.train_images.device)
     num_samples = len(images.train_labels)
-    for indices in minibatches(num_samples, batch_size=batch_size, seed=seed, epoch=epoch):
-        indices = indices.to(device, non_blocking=True)
-        batch = images.train_images[indices]
-        if padding is not None:
-            batch = augment(batch, padding_C=padding, generator=generator)
+    batches = minibatches(num_samples, batch_size=batch_size, seed=seed, epoch=epoch)
+    for indices, batch in augmented_batches(
+        images.train_images, batches, padding=padding, generator=generator
+    ):
         loss = functional.cross_entropy(network(batch), images.train_labels[indices])
         flat.gradients.zero_()
         loss.backward()
@@ -132,8 +161,10 @@ def train_run(
     """
     started = time.monotonic()
     entry = OPTIMIZERS[optimizer]
-    rule = partial(entry.rule, **entry.hyperparameters(**hyperparameters))
     flat, state, record = FlatParameters(network), {}, Record(network, images)
+    fixed = entry.hyperparameters(**hyperparameters)
+    fixed |= {name: flat.decay(fixed[name]) for name in ("coupled_decay", "decoupled_decay")}
+    rule = partial(entry.rule, **fixed)
     record.add(0, features=True)
     reason = ""
     for epoch in range(1, epochs + 1):

@@ -1,5 +1,5 @@
 rule prepare_dataset:
-    """Read a dataset, verify its checksums, and keep it as one file of arrays."""
+    """Read a dataset, verify it, and keep it as one file of arrays; of ImageNet an index of its files."""
     output:
         prepared="results/datasets/{dataset}.safetensors",
     log:
@@ -8,7 +8,7 @@ rule prepare_dataset:
         "../../envs/collapse.yaml"
     threads: 1
     resources:
-        runtime=30,
+        runtime=60,
     params:
         # No digest of code: the checksums say what must be in the file, and reading it verifies them.
         digest=lambda wildcards: DATASETS[wildcards.dataset].digest,

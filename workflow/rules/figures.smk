@@ -11,7 +11,7 @@ for figure, target in FIGURES.items():
             png=report(
                 f"{RESULTS}/figures/{figure}.png",
                 caption="../report/target.rst",
-                category="Figures",
+                **in_report(figure, target["caption"], aliases=ALIASES),
             ),
         log:
             f"{RESULTS}/logs/{figure}.log",
@@ -22,7 +22,7 @@ for figure, target in FIGURES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=scale_note(config, STUDY, target["settings"]["experiment"]),
+            note=target_note(config, STUDY, target["settings"]),
             code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py"),
         script:
             "../scripts/figures/{params.script}.py"

@@ -14,8 +14,8 @@ rule extract_statistics:
     threads: config["threads"]
     resources:
         gpu=GPUS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards: 32000 if wildcards.pack in FROM_FILES else 4000,
+        runtime=lambda wildcards: 60 * len(PACKS[wildcards.pack]) if wildcards.pack in FROM_FILES else 60,
     params:
         runs=lambda wildcards: PACKS[wildcards.pack],
         code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
@@ -60,7 +60,7 @@ rule collect:
     threads: 1
     params:
         table=RUNS.to_csv(index=False),
-        valid_accuracy=config["valid_accuracy"],
+        valid_accuracies=valid_accuracies(config, STUDY),
         code=code_digest(f"{SCRIPTS}/collect.py"),
     script:
         "../scripts/collect.py"

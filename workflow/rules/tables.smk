@@ -7,10 +7,11 @@ for table, target in TABLES.items():
             runs=f"{RESULTS}/runs.parquet",
         output:
             csv=f"{RESULTS}/tables/{table}.csv",
-            markdown=report(
-                f"{RESULTS}/tables/{table}.md",
+            markdown=f"{RESULTS}/tables/{table}.md",
+            html=report(
+                f"{RESULTS}/tables/{table}.html",
                 caption="../report/target.rst",
-                category="Tables",
+                **in_report(table, target["caption"]),
             ),
         log:
             f"{RESULTS}/logs/{table}.log",
@@ -21,7 +22,7 @@ for table, target in TABLES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=scale_note(config, STUDY, target["settings"]["experiment"]),
+            note=target_note(config, STUDY, target["settings"]),
             code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py"),
         script:
             "../scripts/tables/{params.script}.py"

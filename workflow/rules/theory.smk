@@ -2,7 +2,12 @@ rule table_1:
     """Theorems 3.1 to 3.4 and proposition 2.1, each against simulation in float64 (section 3.3)."""
     output:
         csv=f"{RESULTS}/tables/table_1.csv",
-        markdown=report(f"{RESULTS}/tables/table_1.md", caption="../report/target.rst", category="Theory"),
+        markdown=f"{RESULTS}/tables/table_1.md",
+        html=report(
+            f"{RESULTS}/tables/table_1.html",
+            caption="../report/target.rst",
+            **in_report("table_1", config["theory"]["table_1"]["caption"]),
+        ),
     log:
         f"{RESULTS}/logs/table_1.log",
     conda:
@@ -21,7 +26,11 @@ rule theory:
     """alpha(t), predicted and simulated (section 3.3)."""
     output:
         pdf=f"{RESULTS}/figures/theory.pdf",
-        png=report(f"{RESULTS}/figures/theory.png", caption="../report/target.rst", category="Theory"),
+        png=report(
+            f"{RESULTS}/figures/theory.png",
+            caption="../report/target.rst",
+            **in_report("theory", config["theory"]["theory"]["caption"]),
+        ),
     log:
         f"{RESULTS}/logs/theory.log",
     conda:

@@ -16,8 +16,8 @@ rule train:
     threads: config["threads"]
     resources:
         gpu=GPUS,
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=lambda wildcards: 32000 if wildcards.pack in FROM_FILES else 4000,
+        runtime=lambda wildcards: 2880 * len(PACKS[wildcards.pack]) if wildcards.pack in FROM_FILES else 240,
     params:
         runs=lambda wildcards: PACKS[wildcards.pack],
         unfinished=f"{RESULTS}/unfinished/{{pack}}",

@@ -15,7 +15,7 @@ with job(snakemake.log[0]):
         outcomes=snakemake.input.outcomes,
         metrics=snakemake.input.metrics,
         history_metrics=snakemake.input.history_metrics,
-        valid_accuracy=snakemake.params.valid_accuracy,
+        valid_accuracies=snakemake.params.valid_accuracies,
         runs_file=Path(snakemake.output.runs),
         history_file=Path(snakemake.output.history),
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from collapse.datasets import data_root
 from collapse.extraction import extract_statistics
 from collapse.job import job
 
@@ -11,5 +12,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         weights=Path(snakemake.input.weights),
         statistics=Path(snakemake.output.statistics),
-        device=snakemake.config["device"],  # no param: moving to a GPU reruns nothing
+        # No params: moving to a GPU reruns nothing, nor does moving the data.
+        device=snakemake.config["device"],
+        root=data_root(snakemake.config["data_root"]),
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from collapse.datasets import data_root
 from collapse.job import job
 from collapse.pack_files import PackPaths
 from collapse.packs import train_pack
@@ -12,5 +13,7 @@ with job(snakemake.log[0], threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         paths=PackPaths(*map(Path, snakemake.output)),
         unfinished=Path(snakemake.params.unfinished),
-        device=snakemake.config["device"],  # no param: moving to a GPU reruns nothing
+        # No params: moving to a GPU reruns nothing, nor does moving the data.
+        device=snakemake.config["device"],
+        root=data_root(snakemake.config["data_root"]),
     )

@@ -1,23 +1,22 @@
 """The networks: one file and one entry each.
 
-An entry is called as `ARCHITECTURES[name](channels=..., num_classes=..., width=...)` and returns a
-`Network`; `smallest_image_size` says from which image side on it can be used.
+An entry is called as `ARCHITECTURES[name](channels=..., image_size=..., num_classes=..., train_size=...,
+width=...)` and returns a `Network`; `smallest_image_size` says from which image side on it can be used.
 """
 
-from collapse.architectures import resnet9, vgg9
+from collapse.architectures import mlp, resnet9, resnet50, ufm, vgg9, vit
 from collapse.architectures.network import Architecture, Network
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "ResNet9": Architecture(
-        label="ResNet9",
-        build=resnet9.build,
-        smallest_image_size=resnet9.SMALLEST_IMAGE_SIZE,
-    ),
-    "VGG9": Architecture(
-        label="VGG9",
-        build=vgg9.build,
-        smallest_image_size=vgg9.SMALLEST_IMAGE_SIZE,
-    ),
+    name: Architecture(label=name, build=module.build, smallest_image_size=module.SMALLEST_IMAGE_SIZE)
+    for name, module in {
+        "ResNet9": resnet9,
+        "VGG9": vgg9,
+        "MLP": mlp,
+        "UFM": ufm,
+        "ViT": vit,
+        "ResNet50": resnet50,
+    }.items()
 }
 
 __all__ = ["ARCHITECTURES", "Architecture", "Network"]

@@ -10,14 +10,16 @@ from torch.nn import functional
 class Network(nn.Module):
     """logits_NK = head(body(images_NCHW)): the features h_n are the input of the last linear layer.
 
-    `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K, bias=True), its
-    weight is the W (K, p) of the paper.
+    `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K), its weight is the
+    W (K, p) of the paper. `decay_vectors` says whether weight decay touches biases and the scales and
+    shifts of normalisations too: in the paper everywhere but in the ViT.
     """
 
-    def __init__(self, *, body: nn.Module, head: nn.Linear):
+    def __init__(self, *, body: nn.Module, head: nn.Linear, decay_vectors: bool = True):
         super().__init__()
         self.body = body
         self.head = head
+        self.decay_vectors = decay_vectors
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         return self.head(self.body(images_NCHW))
@@ -34,13 +36,23 @@ class Architecture:
     build: Callable[..., Network]
     smallest_image_size: int
 
-    def __call__(self, *, channels: int, num_classes: int, width: float) -> Network:
-        """A new network, PyTorch's default initialisation, drawn from torch's global generator.
+    def __call__(
+        self, *, channels: int, image_size: int, num_classes: int, train_size: int, width: float
+    ) -> Network:
+        """A new network, initialised from torch's global generator.
 
-        channels: of the image. num_classes: K. width: factor on every number of channels, 1.0 as in
-        the paper. Raises ValueError when 64 * width is not a whole number of at least 1.
+        channels, image_size: of the images. num_classes: K. train_size: N, of which the unconstrained
+        features have one vector each. width: factor on every number of channels, 1.0 as in the paper.
+        A `build` takes what it needs of these. Raises ValueError when 64 * width is not a whole
+        number of at least 1.
         """
-        return self.build(channels=channels, num_classes=num_classes, width=width)
+        return self.build(
+            channels=channels,
+            image_size=image_size,
+            num_classes=num_classes,
+            train_size=train_size,
+            width=width,
+        )
 
 
 def scaled_channels(paper_channels: int, *, width: float) -> int:

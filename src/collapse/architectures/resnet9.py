@@ -20,7 +20,7 @@ from collapse.architectures.network import (
 SMALLEST_IMAGE_SIZE = 8  # three poolings by 2 before the global one
 
 
-def build(*, channels: int, num_classes: int, width: float) -> Network:
+def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network:
     """ResNet9 for images of `channels` channels; see `Architecture.__call__`."""
     c64, c128, c256, c512 = map(partial(scaled_channels, width=width), (64, 128, 256, 512))
     # Modules are built in the order of the forward pass: with seed 3141 this order gives the

@@ -18,7 +18,7 @@ SMALLEST_IMAGE_SIZE = 16  # four poolings by 2 before the global one
 LAYERS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512)
 
 
-def build(*, channels: int, num_classes: int, width: float) -> Network:
+def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network:
     """VGG9 for images of `channels` channels; see `Architecture.__call__`."""
     layers: list[nn.Module] = [RequireImageSize(architecture="VGG9", smallest=SMALLEST_IMAGE_SIZE)]
     in_channels = channels

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from collapse.datasets.files import verified_folder
+from collapse.datasets.image_folder import read_index
 from collapse.datasets.registry import Dataset, DatasetError, get_dataset
 
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
@@ -19,17 +20,18 @@ def load_arrays(name: str, *, root: str | os.PathLike, cache: str | os.PathLike)
     """The dataset `name` of `DATASETS`, as it comes, every byte checked.
 
     root: the user's data, in torchvision's layout or as archives, may be read-only (`data_root`).
-    cache: where archives are unpacked and downloads go. Digits and Fake read neither.
+    cache: where archives are unpacked and downloads go. Datasets without files read neither.
     Returns train_images (N, C, H, W) and test_images, uint8; train_labels (N,) and test_labels,
-    int64. Raises DatasetError when the data are missing, truncated or altered, ValueError when the
-    name is unknown.
+    int64; of an image folder the index of `read_index`. Raises DatasetError when the data are missing,
+    truncated or altered, ValueError when the name is unknown.
     """
     dataset = get_dataset(name)
-    read = _READERS[dataset.source]
-    if dataset.files:
-        arrays = read(verified_folder(dataset, root=Path(root), cache=Path(cache)))
+    if dataset.stays_on_disk:
+        arrays = read_index(dataset, root=Path(root))
+    elif dataset.files:
+        arrays = _READERS[dataset.source](verified_folder(dataset, root=Path(root), cache=Path(cache)))
     else:
-        arrays = read(dataset)
+        arrays = _READERS[dataset.source](dataset)
         found = array_digest(arrays)
         if found != dataset.arrays_sha256:
             raise DatasetError(
@@ -48,10 +50,12 @@ def check_arrays(arrays: Mapping[str, Tensor], dataset: Dataset) -> None:
         raise DatasetError(f"{dataset.name} has arrays {sorted(arrays)}, not {ARRAY_NAMES}")
     for part, size in (("train", dataset.train_size), ("test", dataset.test_size)):
         images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
-        if images.shape != (size, *image_shape) or images.dtype != torch.uint8:
+        # A row of an index is as long as its longest path.
+        shape = (size, images.shape[-1]) if dataset.stays_on_disk else (size, *image_shape)
+        if images.shape != shape or images.dtype != torch.uint8:
             raise DatasetError(
                 f"{dataset.name}: {part} images are {images.dtype} {tuple(images.shape)}, "
-                f"expected torch.uint8 {(size, *image_shape)}"
+                f"expected torch.uint8 {shape}"
             )
         if labels.shape != (size,) or labels.dtype != torch.int64:
             raise DatasetError(
@@ -127,8 +131,8 @@ def _read_digits(dataset: Dataset) -> dict[str, Tensor]:
     }
 
 
-def _generate_fake(dataset: Dataset) -> dict[str, Tensor]:
-    """Noise around one black-and-white pattern a class; for tests, not for results."""
+def _generate_patterns(dataset: Dataset) -> dict[str, Tensor]:
+    """Noise around one pattern of dark and light pixels a class: a threshold a pixel separates them."""
     # RandomState's stream is frozen across NumPy versions, default_rng's is not.
     generator = np.random.RandomState(3141)
     image_shape = (dataset.channels, dataset.image_size, dataset.image_size)
@@ -143,9 +147,23 @@ def _generate_fake(dataset: Dataset) -> dict[str, Tensor]:
     return arrays
 
 
+def _generate_indices(dataset: Dataset) -> dict[str, Tensor]:
+    """The number of each sample, its low byte in the first channel and its high byte in the second."""
+    n = torch.arange(dataset.train_size)
+    images = torch.stack([n % 256, n // 256], dim=1).to(torch.uint8)[:, :, None, None]
+    labels = n % dataset.num_classes
+    return {
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": images.clone(),
+        "test_labels": labels.clone(),
+    }
+
+
 _READERS = {
     "idx": _read_idx,
     "cifar": _read_cifar,
     "sklearn": _read_digits,
-    "generated": _generate_fake,
+    "patterns": _generate_patterns,
+    "indices": _generate_indices,
 }

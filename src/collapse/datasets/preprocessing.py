@@ -27,7 +27,13 @@ def preprocess(images_NCHW: Tensor, *, dataset: str, image_size: int) -> Tensor:
         images_NCHW = functional.interpolate(
             images_NCHW, size=(image_size, image_size), mode="bilinear", antialias=True
         )
-    mean, std = torch.tensor(entry.mean), torch.tensor(entry.std)
+    return normalise(images_NCHW, dataset=dataset)
+
+
+def normalise(images_NCHW: Tensor, *, dataset: str) -> Tensor:
+    """(images / 255 - mean) / std as float32, on the device of the images."""
+    entry, device = get_dataset(dataset), images_NCHW.device
+    mean, std = torch.tensor(entry.mean, device=device), torch.tensor(entry.std, device=device)
     return images_NCHW.float().div_(255).sub_(mean[:, None, None]).div_(std[:, None, None])
 
 
@@ -48,12 +54,14 @@ def subset(labels_N: Tensor, *, size: int, num_classes: int) -> Tensor:
     per_class, rest = divmod(size, num_classes)
     if rest or per_class < 1:
         raise ValueError(f"train_size {size} is not a positive multiple of {num_classes} classes")
-    of_class_KN = labels_N == torch.arange(num_classes, device=labels_N.device)[:, None]
-    fewest = int(of_class_KN.sum(1).min())
+    counts_K = labels_N.bincount(minlength=num_classes)
+    fewest = int(counts_K.min())
     if fewest < per_class:
         raise ValueError(f"train_size {size} needs {per_class} samples a class, one has {fewest}")
-    first_KN = of_class_KN & (of_class_KN.cumsum(1) <= per_class)
-    return first_KN.any(0).nonzero().flatten()
+    by_class_N = labels_N.argsort(stable=True)
+    starts_K = counts_K.cumsum(0) - counts_K
+    place_N = torch.arange(len(labels_N), device=labels_N.device) - starts_K[labels_N[by_class_N]]
+    return by_class_N[place_N < per_class].sort().values
 
 
 def augment(images_NCHW: Tensor, *, padding_C: Tensor, generator: torch.Generator) -> Tensor:

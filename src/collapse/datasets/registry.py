@@ -30,17 +30,19 @@ class Dataset:
     """One entry of the registry.
 
     source: who reads it: "idx" (MNIST's format) and "cifar" are files, found or downloaded;
-        "sklearn" and "generated" need none.
+        "image_folder" are files that stay where they are; "sklearn", "patterns" and "indices" need none.
     mean, std: a channel each, of the training pixels in [0, 1]: the normalisation.
     folder: where torchvision has the files under its root; plain_folder: where the archives may
         also lie as downloaded by hand.
     arrays_sha256: what `array_digest` must give, for the datasets without files.
+    classes_sha256: of an image folder: SHA-256 of its sorted class folders' names, a line each;
+        how_to_get: where a user has its files from.
     """
 
     name: str
     label: str
     reference: str
-    source: Literal["idx", "cifar", "sklearn", "generated"]
+    source: Literal["idx", "cifar", "sklearn", "patterns", "indices", "image_folder"]
     channels: int
     num_classes: int
     image_size: int
@@ -53,10 +55,23 @@ class Dataset:
     archives: tuple[str, ...] = ()
     files: tuple[DataFile, ...] = ()
     arrays_sha256: str = ""
+    classes_sha256: str = ""
+    how_to_get: str = ""
+
+    @property
+    def stays_on_disk(self) -> bool:
+        """Whether only an index of it is prepared, and its images are read as they are needed."""
+        return self.source == "image_folder"
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of what is in the dataset, part of every run's key."""
+        """SHA-256 (hex) of what is in the dataset, part of every run's key.
+
+        For an image folder of its classes and the numbers of its images, which say which one it is.
+        """
+        if self.stays_on_disk:
+            text = f"{self.train_size} {self.test_size} {self.classes_sha256}"
+            return hashlib.sha256(text.encode()).hexdigest()
         if not self.files:
             return self.arrays_sha256
         lines = "\n".join(f"{file.name} {file.md5}" for file in self.files)
@@ -65,6 +80,11 @@ class Dataset:
     @property
     def layout(self) -> str:
         """Where the files are looked for under the data root, for messages."""
+        if self.stays_on_disk:
+            return (
+                f"{self.folder}/train/<class>/*.JPEG, {self.train_size:,} images, and "
+                f"{self.folder}/val/<class>/*.JPEG, {self.test_size:,}, in {self.num_classes:,} folders each"
+            )
         names = f"{{{','.join(file.name for file in self.files)}}}"
         if self.source == "idx":
             return f"{self.folder}/{names}[.gz] or {self.plain_folder}/{names}.gz"
@@ -204,7 +224,7 @@ _ENTRIES = (
         name="Fake",
         label="Fake",
         reference="generated, for tests only: ten noisy patterns, separable",
-        source="generated",
+        source="patterns",
         channels=1,
         num_classes=10,
         image_size=8,
@@ -213,6 +233,67 @@ _ENTRIES = (
         mean=(0.5164,),
         std=(0.2881,),
         arrays_sha256="834308525d54c5446ad22ffa21ed3a8ff72e4a5ec99f3de74d31407d67419c7b",
+    ),
+    Dataset(
+        name="Separable",
+        label="separable patterns",
+        reference="generated: ten noisy patterns, linearly separable, for the MLP of figure 9",
+        source="patterns",
+        channels=1,
+        num_classes=10,
+        image_size=8,
+        train_size=640,  # five batches of 128, as figure 9 has five steps an epoch
+        test_size=200,
+        mean=(0.5164,),
+        std=(0.2884,),
+        arrays_sha256="7acced033dc9f1489b4853b733e1a45ce566c148b5ef9460ae90e9a686a9d3eb",
+    ),
+    Dataset(
+        name="Indices",
+        label="sample numbers",
+        reference="n = 0 .. 9,999 in two bytes, class n mod 10: what unconstrained features are looked up by",
+        source="indices",
+        channels=2,
+        num_classes=10,
+        image_size=1,
+        train_size=10_000,
+        test_size=10_000,  # the training samples again: there are no others
+        mean=(0.0, 0.0),
+        std=(1 / 255, 1 / 255),  # undoes the division by 255
+        arrays_sha256="b262a375311437104d40df45f8cd38dd3cb79ea513bc3ddcc3790458445b730a",
+    ),
+    Dataset(
+        name="ImageNet",
+        label="ImageNet",
+        reference="Russakovsky et al. 2015, IJCV 115(3): ILSVRC2012, the 1,000 classes of ImageNet-1K",
+        source="image_folder",
+        channels=3,
+        num_classes=1_000,
+        image_size=224,
+        train_size=1_281_167,
+        test_size=50_000,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        folder="imagenet",
+        classes_sha256="385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd",
+        how_to_get="image-net.org gives the archives of ILSVRC2012 to who has an account there, and "
+        "torchvision.datasets.ImageNet unpacks them so; without: [imagenet] in params.yaml builds the rest",
+    ),
+    Dataset(
+        name="FakeFolder",
+        label="FakeFolder",
+        reference="four classes of small JPEG files, which the tests generate",
+        source="image_folder",
+        channels=3,
+        num_classes=4,
+        image_size=32,
+        train_size=32,
+        test_size=16,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        folder="fake_folder",
+        classes_sha256="637bf724e764c7dc5588375a2564407a08e30f86696c85959694b46a78685496",
+        how_to_get="tests/image_files.py writes them",
     ),
 )
 

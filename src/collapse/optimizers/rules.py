@@ -4,7 +4,8 @@ Each rule maps (parameters, gradients, state) to (new parameters, new state) and
 `parameters` may be one tensor of any shape or all parameters of a network in one flat vector. Coupled
 decay is added to the gradient before anything else sees it; decoupled decay shrinks the parameters by
 1 - learning_rate * decoupled_decay, beside the step. The optimizers of the registry are these
-rules with the decay given to one side, to the other, or split.
+rules with the decay given to one side, to the other, or split. A decay may be a tensor like
+`parameters`, where not everything decays alike.
 
 `state` is a dict of tensors, and for Adam the number of steps; the empty dict starts a run.
 """
@@ -26,8 +27,8 @@ def sgd(
     *,
     learning_rate: float,
     momentum: float,
-    coupled_decay: float,
-    decoupled_decay: float,
+    coupled_decay: float | Tensor,
+    decoupled_decay: float | Tensor,
 ) -> tuple[Tensor, State]:
     """Heavy-ball SGD without dampening (paper, sections 2.2 and 3.3).
 
@@ -48,8 +49,8 @@ def adam(
     *,
     learning_rate: float,
     momentum: float,
-    coupled_decay: float,
-    decoupled_decay: float,
+    coupled_decay: float | Tensor,
+    decoupled_decay: float | Tensor,
     beta2: float,
     epsilon: float,
 ) -> tuple[Tensor, State]:
@@ -80,8 +81,8 @@ def signum(
     *,
     learning_rate: float,
     momentum: float,
-    coupled_decay: float,
-    decoupled_decay: float,
+    coupled_decay: float | Tensor,
+    decoupled_decay: float | Tensor,
 ) -> tuple[Tensor, State]:
     """Signum (Bernstein et al. 2018); momentum 0 is SignSGD.
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
+from collapse.axes import words_in_panel
 from collapse.results import read_results
 from collapse.selection import outcome, select
 from collapse.style import (
@@ -21,7 +22,6 @@ from collapse.style import (
     number_label,
     paper_style,
     save_figure,
-    words_in_panel,
 )
 
 SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "valid": "n/a"}

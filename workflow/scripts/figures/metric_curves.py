@@ -1,6 +1,7 @@
-"""Metrics through training, a line a run (figure 6 and its like)."""
+"""Metrics through training, a line a run (figures 4, 6, 8, 17, 18, 20-25)."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import matplotlib
 import numpy as np
@@ -9,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from collapse.axes import epoch_axis, log_ticks, metric_axis, steady_range, words_in_panel
 from collapse.results import read_results
-from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
+from collapse.selection import drawable, remarks, select, setting_words, trajectory, why_no_valid
 from collapse.style import (
+    GREY,
     LOG_METRICS,
     SETTING_LABELS,
     legend_above,
-    log_ticks,
-    metric_axis,
     new_figure,
     number_label,
     optimizer_handles,
@@ -24,10 +25,10 @@ from collapse.style import (
     paper_style,
     remark,
     save_figure,
-    words_in_panel,
 )
 
 CLOSED_FORM = {"color": "black", "linestyle": ":", "linewidth": 0.9}
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 
 
 @paper_style()
@@ -41,36 +42,46 @@ def draw(
     optimizers: Sequence[str],
     metrics: Sequence[str],
     line: str,
+    dash: str | None,
     where: Mapping[str, object] | None,
+    run_of_smallest: str | None,
     columns: int,
+    epoch_scale: str,
     closed_form: bool,
     require_valid: bool,
 ) -> Figure:
     """A panel a metric or other logged quantity against the epoch, epoch 0 the initialisation.
 
-    `line` names the column of runs that tells the lines apart ("optimizer", "momentum", ...);
-    `where` narrows the runs down. What is missing, or shown though undertrained (without
-    `require_valid`), is named below.
-    `closed_form` adds to NC0 what theory says of SGD and SGDW, dotted, down to the measured range.
+    `line` names the column of runs that colours tell apart ("optimizer", "momentum", ...), `dash`
+    one that dashes do ("epochs"); `where` narrows the runs down (collapse.selection), and
+    `run_of_smallest` names the metric by which one run an optimizer is chosen. What is missing, or
+    shown though undertrained (without `require_valid`), is named below. `closed_form` adds to NC0
+    what theory says of SGD and SGDW, dotted, down to the measured range.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, where=where, valid=False)
-    shown = drawable(every, require_valid=require_valid)
+    shown = drawable(every, require_valid=require_valid, run_of_smallest=run_of_smallest)
     looks = line_looks(every, optimizers=optimizers, line=line)
+    dashes = dash_looks(every, dash=dash)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
-    handles = line_handles(looks, line=line)
+    handles = line_handles(looks, line=line) + dash_handles(dashes, dash=dash)
+    each = [looks[run[line]] | dashes.get(run.get(dash), {}) for _, run in shown.iterrows()]
+    last = max(shown["epochs"], default=1)
     for axis, metric in zip(axes.flat, metrics, strict=False):
-        draw_panel(axis, shown, history, metric=metric, line=line, looks=looks)
+        draw_panel(axis, shown, history, metric=metric, looks=each)
+        epoch_axis(axis, last=last, scale=epoch_scale)
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         elif closed_form and metric == "NC0":
             handles += draw_closed_form(axis, shown, history)
+        steady_range(axis, metric=metric)
         log_ticks(axis)
     for axis in axes.flat[len(metrics) :]:
         axis.remove()
-    legend_above(figure, handles)
-    remark(figure, remarks(every, shown=shown, optimizers=optimizers))
+    legend_above(figure, handles, title=None if line == "optimizer" else SETTING_LABELS[line])
+    by = [] if run_of_smallest else [name for name in (line, dash) if name not in (None, "optimizer")]
+    remark(figure, remarks(every, shown=shown, optimizers=optimizers, by=by, where=where))
     return figure
 
 
@@ -79,32 +90,48 @@ def line_looks(runs: pd.DataFrame, *, optimizers: Sequence[str], line: str) -> d
     if line == "optimizer":
         return {name: optimizer_style(name) | {"marker": "none"} for name in optimizers}
     values = sorted(runs[line].dropna().unique())
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, max(len(values), 1)))
-    return {value: {"color": colour} for value, colour in zip(values, colours, strict=False)}
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(values)))
+    widths = np.linspace(2.2, 1.0, len(values))  # so that lines which coincide are all seen
+    return {
+        value: {"color": colour, "linewidth": width}
+        for value, colour, width in zip(values, colours, widths, strict=True)
+    }
 
 
 def line_handles(looks: dict, *, line: str) -> list[Line2D]:
-    """The legend of the lines."""
+    """The legend of the colours."""
     if line == "optimizer":
         return optimizer_handles(looks, line=True, marker=False)
-    name = SETTING_LABELS.get(line, line)
-    text = {v: number_label(v) if isinstance(v, (int, float)) else str(v) for v in looks}
-    return [Line2D([], [], label=f"{name} = {text[v]}", **look) for v, look in looks.items()]
+    text = {v: number_label(v) if isinstance(v, Real) else str(v) for v in looks}
+    return [Line2D([], [], label=text[v], **look) for v, look in looks.items()]
+
+
+def dash_looks(runs: pd.DataFrame, *, dash: str | None) -> dict:
+    """The dashes of each value of the column `dash`, in order; {} without a column."""
+    values = [] if dash is None else sorted(runs[dash].unique())
+    return {value: {"linestyle": DASHES[place % len(DASHES)]} for place, value in enumerate(values)}
+
+
+def dash_handles(dashes: dict, *, dash: str | None) -> list[Line2D]:
+    """The legend of the dashes: none where all lines are of one kind."""
+    if len(dashes) < 2:
+        return []
+    looks = {setting_words(dash, value): look for value, look in dashes.items()}
+    return [Line2D([], [], color=GREY, label=label, **look) for label, look in looks.items()]
 
 
 def draw_panel(
-    axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, metric: str, line: str, looks: dict
+    axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, metric: str, looks: Sequence[dict]
 ) -> None:
     """One logged quantity of every run; epochs at which it was not measured are passed over."""
     metric_axis(axis, metric)
-    axis.set_xlabel("epoch")
-    for run in runs.itertuples():
-        logged = trajectory(history, key=run.key)
+    for key, look in zip(runs["key"], looks, strict=True):
+        logged = trajectory(history, key=key)
         logged = logged[np.isfinite(logged[metric].astype(float))]
         if metric in LOG_METRICS:
             logged = logged[logged[metric] > 0]
         if len(logged):
-            axis.plot(logged["epoch"], logged[metric], **looks[getattr(run, line)])
+            axis.plot(logged["epoch"], logged[metric], **look)
 
 
 def draw_closed_form(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame) -> list[Line2D]:

@@ -1,4 +1,4 @@
-"""A metric against another, a point a run, with a fit (figures 2 = 10, 11-13, and their like)."""
+"""A metric against another, a point a run, with a fit (figures 2 = 10, 11-13, 34-36 and their like, 57)."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from collapse.axes import log_ticks, share_y, words_in_panel
 from collapse.regression import fit_on_log10
 from collapse.results import read_results
 from collapse.selection import select, why_no_valid
 from collapse.style import (
+    LOG_METRICS,
     METRIC_LABELS,
     legend_above,
-    log_ticks,
     new_figure,
     number_label,
     optimizer_handles,
@@ -21,9 +22,10 @@ from collapse.style import (
     paper_style,
     remark,
     save_figure,
-    share_y,
-    words_in_panel,
 )
+
+FEW = {"s": 13, "edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
+MANY = {"s": 5, "linewidths": 0, "alpha": 0.5}
 
 
 @paper_style()
@@ -39,11 +41,11 @@ def draw(
     by_learning_rate: bool,
     fit: bool,
 ) -> Figure:
-    """A panel a pair [x, y] of metrics and, if asked for, a learning rate; the x axis logarithmic.
+    """A panel a pair [x, y] of metrics and, if asked for, a learning rate.
 
-    Colour is the optimizer, the marker where its weight decay acts. `fit` adds the least-squares
-    line of y on log10 x with its R2 (collapse.regression). Runs with x <= 0 have no place on the
-    axis and are counted in the panel.
+    Axes of metrics that span orders of magnitude are logarithmic. Colour is the optimizer, the
+    marker where its weight decay acts. `fit` adds the least-squares line of y on log10 x with its
+    R2 (collapse.regression). Runs with no place on the axes are counted in the panel.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
@@ -58,7 +60,7 @@ def draw(
         draw_panel(axis, here, x=x, y=y, fit=fit, heading=heading)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    if len(pairs) == 1:
+    if len({y for _, y in pairs}) == 1:
         share_y(axes.flat[: len(panels)])
     legend_above(figure, optimizer_handles(optimizers, line=False, marker=True))
     remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
@@ -69,20 +71,31 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, x: str, y: str, fit: bool, hea
     """The valid runs as points, and the fit; words when there is no valid run."""
     axis.set(xlabel=METRIC_LABELS[x], ylabel=METRIC_LABELS[y], title=heading)
     valid = runs[runs["valid"].astype(bool)]
-    shown = valid[(valid[x] > 0) & np.isfinite(valid[x]) & np.isfinite(valid[y])]
+    shown = valid[has_place(valid[x], x) & has_place(valid[y], y)]
     if shown.empty:
-        words_in_panel(axis, why_no_valid(runs) or f"no run with {x} > 0")
+        words_in_panel(axis, why_no_valid(runs) or f"no run with finite {x} and {y}")
         return
-    axis.set_xscale("log")
+    axis.set(xscale=scale_of(x), yscale=scale_of(y))
+    dots = MANY if len(shown) > 1000 else FEW
     for name, points in shown.groupby("optimizer", sort=False):
         look = optimizer_style(name)
-        edge = {"edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
-        axis.scatter(points[x], points[y], s=13, color=look["color"], marker=look["marker"], **edge)
+        axis.scatter(points[x], points[y], color=look["color"], marker=look["marker"], **dots)
     words = [heading, draw_fit(axis, shown, x=x, y=y) if fit else ""]
     if len(shown) < len(valid):
         words.append(f"{len(valid) - len(shown)} of {len(valid)} not shown")
     axis.set_title("\n".join(filter(None, words)))
     log_ticks(axis)
+
+
+def scale_of(metric: str) -> str:
+    """The scale of a metric's axis."""
+    return "log" if metric in LOG_METRICS else "linear"
+
+
+def has_place(values: pd.Series, metric: str) -> pd.Series:
+    """Which values can stand on the axis of their metric."""
+    numbers = values.astype(float)
+    return np.isfinite(numbers) & ((numbers > 0) | (metric not in LOG_METRICS))
 
 
 def draw_fit(axis: Axes, runs: pd.DataFrame, *, x: str, y: str) -> str:

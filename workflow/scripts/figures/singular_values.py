@@ -1,4 +1,4 @@
-"""Singular values of the last layer's weights and of the class means (figures 7 and 29)."""
+"""Singular values of the last layer's weights and of the class means (figures 7, 19 and 29)."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from collapse.axes import log_ticks, words_in_panel
 from collapse.results import read_results
 from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
 from collapse.style import (
     GREY,
     legend_above,
-    log_ticks,
     new_figure,
     optimizer_handles,
     optimizer_style,
     paper_style,
     remark,
     save_figure,
-    words_in_panel,
 )
 
 TITLES = {
     "singular_values_W": r"last-layer weights $W$",
     "singular_values_M": r"centred class means $M$",
 }
+NO_PLACE = "the smallest singular value of M is 0, which a logarithmic axis cannot show"
 
 
 @paper_style()
@@ -38,23 +38,26 @@ def draw(
     architecture: str | None,
     dataset: str | None,
     optimizers: Sequence[str],
+    run_of_smallest: str | None,
     scale: str,
     require_valid: bool,
 ) -> Figure:
     """W left, M right, against the epoch: the smallest value dotted, the mean of the others full.
 
-    The K centred class means sum to zero, so M's smallest is zero but for rounding. Line styles
-    tell the two values apart here, so the optimizer is told by colour alone. `scale` is that of
-    the y axis, "linear" as in the paper or "log".
+    The K centred class means sum to zero, so M's smallest is zero but for rounding: on the `scale`
+    "log" it has no place and is said to be zero. Line styles tell the two values apart here, so the
+    optimizer is told by colour alone. `run_of_smallest` names the metric by which one run an
+    optimizer is chosen.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
-    shown = drawable(every, require_valid=require_valid)
+    shown = drawable(every, require_valid=require_valid, run_of_smallest=run_of_smallest)
     figure, axes = new_figure(rows=1, columns=2, panel_height=1.9)
     for axis, (column, title) in zip(axes.flat, TITLES.items(), strict=True):
         axis.set_title(title)
         axis.set(xlabel="epoch", ylabel="singular value", yscale=scale)
-        draw_panel(axis, shown, history, column=column)
+        has_smallest = not (scale == "log" and column == "singular_values_M")
+        draw_panel(axis, shown, history, column=column, with_smallest=has_smallest)
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         log_ticks(axis)
@@ -68,12 +71,15 @@ def draw(
     handles.append(Line2D([], [], color=GREY, linestyle="-", label="mean of the others"))
     handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest"))
     legend_above(figure, handles, columns=min(len(handles), 4))
-    remark(figure, remarks(every, shown=shown, optimizers=optimizers))
+    words = remarks(every, shown=shown, optimizers=optimizers)
+    remark(figure, words + [NO_PLACE] * (scale == "log"))
     return figure
 
 
-def draw_panel(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, column: str) -> None:
-    """Two lines a run, over the epochs at which the values were taken."""
+def draw_panel(
+    axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, column: str, with_smallest: bool
+) -> None:
+    """One or two lines a run, over the epochs at which the values were taken."""
     for run in runs.itertuples():
         logged = trajectory(history, key=run.key).dropna(subset=[column])
         if logged.empty:
@@ -81,7 +87,8 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame, *, column:
         values = np.stack([np.sort(np.asarray(row, dtype=float)) for row in logged[column]])
         colour = optimizer_style(run.optimizer)["color"]
         axis.plot(logged["epoch"], values[:, 1:].mean(axis=1), color=colour)
-        axis.plot(logged["epoch"], values[:, 0], color=colour, linestyle=":")
+        if with_smallest:
+            axis.plot(logged["epoch"], values[:, 0], color=colour, linestyle=":")
 
 
 if "snakemake" in globals():

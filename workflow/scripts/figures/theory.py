@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from numpy.lib.stride_tricks import sliding_window_view
 
 from collapse import sign_descent
+from collapse.axes import log_ticks
 from collapse.last_layer import alphas
 from collapse.optimizers import OPTIMIZERS
-from collapse.style import GREY, SMALL, legend_above, log_ticks, new_figure, paper_style, save_figure
+from collapse.style import GREY, SMALL, legend_above, new_figure, paper_style, save_figure
 from collapse.theorem_checks import ROUNDING_FLOOR, decaying_rates, sgd_alpha, ufm_weights
 from collapse.theory import NC0_RATIOS
 

@@ -1,29 +1,27 @@
 """A metric at the end of training against weight decay, a line an optimizer (figures 1, 3, ...)."""
 
 from collections.abc import Mapping, Sequence
+from string import Formatter
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from collapse.axes import decay_axis, log_ticks, metric_axis, one_y_range, steady_range, words_in_panel
 from collapse.results import read_results
 from collapse.selection import select, why_no_valid
 from collapse.style import (
     LOG_METRICS,
     METRIC_LABELS,
     band,
-    decay_axis,
     legend_above,
-    log_ticks,
-    metric_axis,
     new_figure,
     optimizer_handles,
     optimizer_style,
     paper_style,
     remark,
     save_figure,
-    words_in_panel,
 )
 
 
@@ -40,15 +38,16 @@ def draw(
 ) -> Figure:
     """Mean over the valid runs of a weight decay (learning rates, momenta, seeds), +- 1 deviation.
 
-    Each of `panels` names its `optimizers` and `metric`, and may have `where` (further columns
-    and the value each must have, as {epochs: 200}) and a `title`. `columns` panels stand in a
-    row. On logarithmic axes the band's lower edge is never below the smallest run (collapse.style
-    `band`). An optimizer without a valid run is named below the panels, with the reason.
+    Each of `panels` names its `optimizers` and `metric`, and may have `where` (further conditions,
+    collapse.selection `select`) and a `title`, in which "{epochs}" stands for the value that its
+    runs have of that column. Panels that differ in `where` alone have one y range. `columns`
+    panels stand in a row. On logarithmic axes the band's lower edge is never below the smallest
+    run (collapse.style `band`). An optimizer without a valid run is named below, with the reason.
     """
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
-    remarks, shown = [], []
+    remarks, shown, alike = [], [], {}
     for axis, panel in zip(axes.flat, panels, strict=False):
         every = select(
             runs,
@@ -58,14 +57,26 @@ def draw(
             valid=False,
         )
         draw_panel(axis, every, optimizers=panel["optimizers"], metric=panel["metric"])
-        axis.set_title(panel.get("title", ""))
-        remarks += [why_no_valid(every, optimizer=name) for name in panel["optimizers"]]
+        title = filled_title(panel.get("title", ""), every)
+        axis.set_title(title)
+        alike.setdefault((panel["metric"], *panel["optimizers"]), []).append(axis)
+        reasons = [why_no_valid(every, optimizer=name) for name in panel["optimizers"]]
+        remarks += [f"{title}: {reason}" if title and reason else reason for reason in reasons]
         shown += panel["optimizers"]
+    for group in alike.values():
+        one_y_range(group)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     legend_above(figure, optimizer_handles(dict.fromkeys(shown), line=True, marker=True))
     remark(figure, remarks)
     return figure
+
+
+def filled_title(title: str, runs: pd.DataFrame) -> str:
+    """`title` with, in the place of "{column}", the values that `runs` have there."""
+    names = [name for _, name, _, _ in Formatter().parse(title) if name]
+    values = {name: ", ".join(f"{value:g}" for value in sorted(runs[name].unique())) for name in names}
+    return title.format(**{name: text or "no" for name, text in values.items()})
 
 
 def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str) -> None:
@@ -88,6 +99,7 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], met
         axis.plot(decays, mean, **look)
         axis.fill_between(decays, low, high, color=look["color"], alpha=0.18, linewidth=0)
     decay_axis(axis, valid["weight_decay"])
+    steady_range(axis, metric=metric)
     log_ticks(axis)
 
 

@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from collapse.axes import decay_axis, metric_axis, share_y, words_in_panel
 from collapse.results import read_results
 from collapse.selection import select, why_no_valid
 from collapse.style import (
     GREY,
     LOG_METRICS,
-    decay_axis,
     legend_above,
-    metric_axis,
     new_figure,
     number_label,
     optimizer_handles,
@@ -23,8 +22,6 @@ from collapse.style import (
     paper_style,
     remark,
     save_figure,
-    share_y,
-    words_in_panel,
 )
 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")

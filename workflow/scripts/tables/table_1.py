@@ -37,6 +37,7 @@ if "snakemake" in globals():
         print_theorems(table),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
         title=snakemake.params.caption,
         note=snakemake.params.note,
     )

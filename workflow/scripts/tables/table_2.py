@@ -32,6 +32,7 @@ if "snakemake" in globals():
         print_metrics(table),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
         title=snakemake.params.caption,
         note=snakemake.params.note,
     )

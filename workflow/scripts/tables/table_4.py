@@ -19,6 +19,7 @@ if "snakemake" in globals():
         table.rename(columns=str.capitalize),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
         title=snakemake.params.caption,
         note=snakemake.params.note,
     )

@@ -31,6 +31,7 @@ if "snakemake" in globals():
         print_regression(table),
         csv=snakemake.output.csv,
         markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
         title=snakemake.params.caption,
         note=snakemake.params.note,
     )

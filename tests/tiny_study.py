@@ -1,0 +1,58 @@
+"""A tiny study that the workflow runs from params.yaml to its last figure, in a few minutes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+
+TINY = {
+    "title": "tiny: for tests",
+    "stand_ins": {"FashionMNIST": "Fake"},
+    "pack_by": ["architecture", "dataset", "optimizer"],
+    "defaults": {
+        "architecture": "ResNet9", "dataset": "Fake", "width": 0.0625, "image_size": 8,
+        "augmentation": "none", "schedule": "thirds", "epochs": 6, "batch_size": 16, "beta2": 0.999,
+        "epsilon": 1e-8, "seed": 3141, "measure_every": 3, "momentum": 0.9,
+    },
+    "experiments": {
+        "grid": {
+            "rows": [
+                {"optimizer": ["SGD", "SGDW"], "learning_rate": 0.05, "weight_decay": [0, 0.01, 0.1]},
+                {"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": [0, 0.01, 0.1]},
+                {"optimizer": "SGD", "learning_rate": 1.0e+12, "weight_decay": 0},
+            ]
+        },
+        "momentum_heatmap": {
+            "rows": [
+                {"optimizer": "SGD", "learning_rate": 0.05, "weight_decay": [0, 0.1], "momentum": [0, 0.9]}
+            ]
+        },
+        "table_2": {
+            "rows": [
+                {"optimizer": ["SGD", "SGDW"], "learning_rate": 0.05, "weight_decay": 0.01},
+                {"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": 0.01},
+            ]
+        },
+    },
+}  # fmt: skip
+
+
+def snakemake(folder, *arguments):
+    return subprocess.run(
+        [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/default",
+         "--directory", folder, *arguments],
+        capture_output=True, text=True, timeout=600, cwd=folder,
+    )  # fmt: skip
+
+
+def write_parameters(folder, change=lambda parameters: None):
+    """The project's params.yaml with the tiny study in it, and a laxer bar for validity."""
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    parameters["studies"]["tiny"] = yaml.safe_load(yaml.safe_dump(TINY))
+    parameters |= {"study": "tiny", "valid_accuracy": 0.5}
+    change(parameters)
+    (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,56 @@
+rule claims:
+    """The paper's claims C1 to C12, judged on this study (section 3, appendix D)."""
+    input:
+        runs=f"{RESULTS}/runs.parquet",
+        history=f"{RESULTS}/history.parquet",
+        theorems=f"{RESULTS}/tables/table_1.csv",
+    output:
+        csv=f"{RESULTS}/tables/claims.csv",
+        markdown=f"{RESULTS}/tables/claims.md",
+        html=report(
+            f"{RESULTS}/tables/claims.html",
+            caption="../report/target.rst",
+            **in_report("claims", config["analysis"]["claims"]["caption"]),
+        ),
+    log:
+        f"{RESULTS}/logs/claims.log",
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        settings=target_settings(config, STUDY, config["analysis"]["claims"]["settings"]),
+        caption=config["analysis"]["claims"]["caption"],
+        notes=scale_notes(config, STUDY),
+        note=face_note(scale_notes(config, STUDY)),
+        code=code_digest(f"{SCRIPTS}/tables/claims.py"),
+    script:
+        "../scripts/tables/claims.py"
+
+
+rule comparison:
+    """Every number that the paper reports beside ours and the closed form."""
+    input:
+        runs=f"{RESULTS}/runs.parquet",
+        reported=f"{workflow.basedir}/reference/reported.yaml",
+    output:
+        csv=f"{RESULTS}/tables/comparison.csv",
+        markdown=f"{RESULTS}/tables/comparison.md",
+        html=report(
+            f"{RESULTS}/tables/comparison.html",
+            caption="../report/target.rst",
+            **in_report("comparison", config["analysis"]["comparison"]["caption"]),
+        ),
+    log:
+        f"{RESULTS}/logs/comparison.log",
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        settings=target_settings(config, STUDY, config["analysis"]["comparison"]["settings"]),
+        caption=config["analysis"]["comparison"]["caption"],
+        known=paper_scale(config, STUDY),
+        study=STUDY,
+        note=None,
+        code=code_digest(f"{SCRIPTS}/tables/comparison.py"),
+    script:
+        "../scripts/tables/comparison.py"

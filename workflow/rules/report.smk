@@ -1,0 +1,24 @@
+report: "../report/first_page.rst"
+
+
+rule summary:
+    """The report's first page: what was run, on what, by which code, and what came of the claims."""
+    input:
+        runs=f"{RESULTS}/runs.parquet",
+        claims=f"{RESULTS}/tables/claims.csv",
+        comparison=f"{RESULTS}/tables/comparison.csv",
+    output:
+        html=f"{RESULTS}/summary.html",
+    log:
+        f"{RESULTS}/logs/summary.log",
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        study=STUDY,
+        title=config["studies"][STUDY]["title"],
+        notes=scale_notes(config, STUDY),
+        lacking=list(LACKING),
+        code=code_digest(f"{SCRIPTS}/summary.py"),
+    script:
+        "../scripts/summary.py"

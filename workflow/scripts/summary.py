@@ -1,0 +1,27 @@
+"""Rule summary: the report's first page."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from collapse.claims.table import print_claims
+from collapse.comparison_text import print_summary
+from collapse.job import job
+from collapse.parameters import PROJECT_ROOT
+from collapse.report import commit, first_page
+from collapse.results import read_runs
+
+SHOWN = ["Claim", "Verdict", "Effect", "At other thresholds"]  # the rest stands in the table of claims
+
+with job(snakemake.log[0]):
+    page = first_page(
+        read_runs(snakemake.input.runs),
+        study=snakemake.params.study,
+        title=snakemake.params.title,
+        notes=snakemake.params.notes,
+        lacking=snakemake.params.lacking,
+        claims=print_claims(pd.read_csv(snakemake.input.claims))[SHOWN],
+        comparison=print_summary(pd.read_csv(snakemake.input.comparison)),
+        code=commit(PROJECT_ROOT),
+    )
+    Path(snakemake.output.html).write_text(page, encoding="utf-8")

@@ -1,0 +1,77 @@
+"""The paper's claims C1 to C12 judged on the study."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from collapse.claims.table import judged_claims, print_claims
+from collapse.results import read_results
+from collapse.tables import write_table
+
+
+def make(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    theorems: pd.DataFrame,
+    notes: Mapping[str, str | None],
+    *,
+    experiments: Mapping[str, Sequence[str]],
+    architecture: str,
+    dataset: str,
+    metrics: Sequence[str],
+    tie: float,
+    floor: float,
+    least_share: float,
+    little: float,
+    equal_loss: float,
+    equal_accuracy: float,
+    least_r2: float,
+    least_runs: int,
+    near: float,
+    least_nc4: float,
+    tolerance: float,
+    initial_nc0: float,
+    bootstrap: Mapping[str, float],
+    alternatives: Mapping[str, Sequence[float]],
+) -> pd.DataFrame:
+    """A row a claim, then its numbers (collapse.claims.table); `theorems` is table 1, `notes` the scale."""
+    return judged_claims(
+        runs,
+        history,
+        theorems,
+        notes,
+        experiments=experiments,
+        architecture=architecture,
+        dataset=dataset,
+        metrics=metrics,
+        tie=tie,
+        floor=floor,
+        least_share=least_share,
+        little=little,
+        equal_loss=equal_loss,
+        equal_accuracy=equal_accuracy,
+        least_r2=least_r2,
+        least_runs=least_runs,
+        near=near,
+        least_nc4=least_nc4,
+        tolerance=tolerance,
+        initial_nc0=initial_nc0,
+        bootstrap=bootstrap,
+        alternatives=alternatives,
+    )
+
+
+if "snakemake" in globals():
+    runs, history = read_results(snakemake.input.runs, snakemake.input.history)
+    theorems = pd.read_csv(snakemake.input.theorems)
+    notes = snakemake.params.notes
+    table = make(runs, history, theorems, notes, **snakemake.params.settings)
+    write_table(
+        table,
+        print_claims(table),
+        csv=snakemake.output.csv,
+        markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
+        title=snakemake.params.caption,
+        note=snakemake.params.note,
+    )

@@ -1,0 +1,37 @@
+"""Table 7: the smallest NC1, NC2 and NC3 that runs reach without and with weight decay."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from collapse.results import read_runs
+from collapse.selection import select
+from collapse.tables import print_smallest, smallest_metrics, write_table
+
+
+def make(
+    runs: pd.DataFrame,
+    *,
+    experiment: str,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str],
+    metrics: Sequence[str],
+) -> pd.DataFrame:
+    """A row without decay a length of training, then with decay (collapse.tables `smallest_metrics`)."""
+    chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
+    every = select(runs, **chosen, optimizers=optimizers, valid=False)
+    return smallest_metrics(every, metrics=metrics)
+
+
+if "snakemake" in globals():
+    table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
+    write_table(
+        table,
+        print_smallest(table, metrics=snakemake.params.settings["metrics"]),
+        csv=snakemake.output.csv,
+        markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
+        title=snakemake.params.caption,
+        note=snakemake.params.note,
+    )
