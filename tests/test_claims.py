@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import runpy
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from as_job import as_job
 from conftest import ROOT
 from synthetic import SCRIPTS, fail, make_study
 
@@ -527,14 +527,13 @@ def test_the_script_and_the_command_write_the_same_table(
     runs.to_parquet(tmp_path / "mini/runs.parquet")
     history.to_parquet(tmp_path / "mini/history.parquet")
     THEOREMS.to_csv(tmp_path / "table_1.csv")
-    job = SimpleNamespace(
-        input=SimpleNamespace(
-            runs=tmp_path / "mini/runs.parquet",
-            history=tmp_path / "mini/history.parquet",
-            theorems=tmp_path / "table_1.csv",
-        ),
-        output=SimpleNamespace(**{kind: tmp_path / kind for kind in ("csv", "markdown", "html")}),
-        params=SimpleNamespace(settings=settings, caption="Claims", notes={"grid": None}, note="its scale"),
+    inputs = {name: tmp_path / f"mini/{name}.parquet" for name in ("runs", "history")}
+    job = as_job(
+        tmp_path,
+        "tables/claims.py",
+        input=inputs | {"theorems": tmp_path / "table_1.csv"},
+        output={kind: tmp_path / kind for kind in ("csv", "markdown", "html")},
+        params={"settings": settings, "caption": "Claims", "notes": {"grid": None}, "note": "its scale"},
     )
     runpy.run_path(str(SCRIPTS / "tables" / "claims.py"), init_globals={"snakemake": job})
     written = pd.read_csv(tmp_path / "csv")

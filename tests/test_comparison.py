@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import runpy
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
+from as_job import as_job
 from conftest import ROOT
 from synthetic import SCRIPTS, fail, make_study
 
@@ -326,12 +326,13 @@ def test_figure_5_is_printed_as_grids(compare, runs):
 def test_as_a_script_it_writes_all_files(runs, parameters, tmp_path, study):
     runs.to_parquet(tmp_path / "runs")
     settings = target_settings(parameters, study, parameters["analysis"]["comparison"]["settings"])
-    job = SimpleNamespace(
-        input=SimpleNamespace(runs=tmp_path / "runs", reported=ROOT / "reference/reported.yaml"),
-        output=SimpleNamespace(**{kind: tmp_path / kind for kind in ("csv", "markdown", "html")}),
-        params=SimpleNamespace(
-            settings=settings, caption="Its caption", known=paper_scale(parameters, study), study=study
-        ),
+    known = {"known": paper_scale(parameters, study), "study": study}
+    job = as_job(
+        tmp_path,
+        "tables/comparison.py",
+        input={"runs": tmp_path / "runs", "reported": ROOT / "reference/reported.yaml"},
+        output={kind: tmp_path / kind for kind in ("csv", "markdown", "html")},
+        params={"settings": settings, "caption": "Its caption", **known},
     )
     runpy.run_path(str(SCRIPTS / "tables" / "comparison.py"), init_globals={"snakemake": job})
     written = pd.read_csv(tmp_path / "csv")

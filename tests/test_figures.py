@@ -6,10 +6,10 @@ import inspect
 import runpy
 import time
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from as_job import as_job
 from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
@@ -241,15 +241,18 @@ def test_every_metric_and_optimizer_has_its_look():
 def test_as_a_script_of_snakemake_it_reads_the_results_and_writes_both_files(study, tmp_path):
     for table, name in zip(study, ("runs", "history"), strict=True):
         table.to_parquet(tmp_path / name)
-    job = SimpleNamespace(
-        input=SimpleNamespace(runs=tmp_path / "runs", history=tmp_path / "history"),
-        output=SimpleNamespace(pdf=tmp_path / "7.pdf", png=tmp_path / "7.png"),
-        params=SimpleNamespace(settings=KINDS["singular_values"], caption="Figure 7", note=None),
+    job = as_job(
+        tmp_path,
+        "figures/singular_values.py",
+        input={"runs": tmp_path / "runs", "history": tmp_path / "history"},
+        output={"pdf": tmp_path / "7.pdf", "png": tmp_path / "7.png"},
+        params={"settings": KINDS["singular_values"], "caption": "Figure 7", "note": None},
         config={"study": "demo"},
     )
     script = SCRIPTS / "figures" / "singular_values.py"
     runpy.run_path(str(script), init_globals={"snakemake": job})
-    assert Image.open(job.output.png).text["Title"] == "Figure 7"
+    about = Image.open(job.output.png).text
+    assert about["Title"] == "Figure 7" and about["Code"] == job.params.code
     assert job.output.pdf.read_bytes().startswith(b"%PDF")
 
 
@@ -262,10 +265,10 @@ def test_files_are_reproducible_titled_and_their_foot_is_apart(study, tmp_path):
         time.sleep(1.1 * attempt)  # dates in files have seconds
         figure = DRAW["weight_decay"](runs, history, **KINDS["weight_decay"])
         pdf, png = tmp_path / f"{attempt}.pdf", tmp_path / f"{attempt}.png"
-        save_figure(figure, pdf=pdf, png=png, title="Figure 1", study="demo", note=note)
+        save_figure(figure, pdf=pdf, png=png, title="Figure 1", study="demo", note=note, code="c0de")
         contents.append((pdf.read_bytes(), png.read_bytes()))
     assert contents[0] == contents[1]
-    assert b"CreationDate" not in contents[0][0]
+    assert b"CreationDate" not in contents[0][0] and b"demo, code c0de" in contents[0][0]
     assert b"/Type42" in contents[0][0] or b"CIDFontType2" in contents[0][0]
     about = Image.open(tmp_path / "0.png").text
     assert about["Title"] == "Figure 1"

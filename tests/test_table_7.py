@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import runpy
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from as_job import as_job
 from conftest import ROOT
 from synthetic import SCRIPTS, fail, load_script, make_paper, undertrain
 
@@ -65,10 +65,12 @@ def test_what_is_missing_is_said(runs):
 
 def test_as_a_script_of_snakemake_it_writes_all_files(runs, tmp_path):
     runs.to_parquet(tmp_path / "runs")
-    job = SimpleNamespace(
-        input=SimpleNamespace(runs=tmp_path / "runs"),
-        output=SimpleNamespace(csv=tmp_path / "t.csv", markdown=tmp_path / "t.md", html=tmp_path / "t.html"),
-        params=SimpleNamespace(settings=SETTINGS, caption=TARGET["caption"], note=None),
+    job = as_job(
+        tmp_path,
+        "tables/table_7.py",
+        input={"runs": tmp_path / "runs"},
+        output={"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md", "html": tmp_path / "t.html"},
+        params={"settings": SETTINGS, "caption": TARGET["caption"], "note": None},
     )
     runpy.run_path(str(SCRIPTS / "tables" / "table_7.py"), init_globals={"snakemake": job})
     assert len(pd.read_csv(job.output.csv)) == 3

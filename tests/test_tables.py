@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import runpy
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from as_job import as_job
 from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undertrain
 
 from collapse.results import read_history, read_results, read_runs
@@ -213,10 +213,12 @@ def test_as_a_script_of_snakemake_it_reads_the_runs_and_writes_its_files(number,
     runs.to_parquet(tmp_path / "runs")
     settings = {"experiment": "grid"} if number == 4 else GRID | {"optimizers": list(OPTIMIZERS)}
     settings |= {"require_valid": False} if number == 2 else {}
-    job = SimpleNamespace(
-        input=SimpleNamespace(runs=tmp_path / "runs"),
-        output=SimpleNamespace(**{name: tmp_path / f"t.{name}" for name in ("csv", "markdown", "html")}),
-        params=SimpleNamespace(settings=settings, caption="Its caption", note=None),
+    job = as_job(
+        tmp_path,
+        f"tables/table_{number}.py",
+        input={"runs": tmp_path / "runs"},
+        output={name: tmp_path / f"t.{name}" for name in ("csv", "markdown", "html")},
+        params={"settings": settings, "caption": "Its caption", "note": None},
     )
     script = SCRIPTS / "tables" / f"table_{number}.py"
     runpy.run_path(str(script), init_globals={"snakemake": job})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import runpy
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from as_job import as_job
 from matplotlib.figure import Figure
 from synthetic import SCRIPTS, load_script
 
@@ -150,14 +150,14 @@ def test_two_classes_are_refused():
         theorem_table(**TABLE | {"num_classes": [2, 10]})
 
 
-def snakemake(tmp_path, settings, *names):
+def snakemake(tmp_path, script, settings, *names):
     output = {name: tmp_path / f"target.{name}" for name in names}
-    params = SimpleNamespace(settings=settings, caption="The theorems.", note=None)
-    return SimpleNamespace(output=SimpleNamespace(**output), params=params, config={"study": "demo"})
+    params = {"settings": settings, "caption": "The theorems.", "note": None}
+    return as_job(tmp_path, script, output=output, params=params, config={"study": "demo"})
 
 
 def test_script_writes_table_1_and_repeats_it_bit_for_bit(tmp_path, table):
-    job = snakemake(tmp_path, TABLE | {"num_classes": [10]}, "csv", "markdown")
+    job = snakemake(tmp_path, "tables/table_1.py", TABLE | {"num_classes": [10]}, "csv", "markdown", "html")
     runpy.run_path(str(SCRIPTS / "tables/table_1.py"), init_globals={"snakemake": job})
     assert job.output.csv.read_text() == table[table["num_classes"] == 10].to_csv(
         index=False, lineterminator="\n"
@@ -181,7 +181,7 @@ def test_figure_shows_predicted_and_simulated():
 
 
 def test_script_draws_the_figure(tmp_path):
-    job = snakemake(tmp_path, FIGURE, "pdf", "png")
+    job = snakemake(tmp_path, "figures/theory.py", FIGURE, "pdf", "png")
     runpy.run_path(str(SCRIPTS / "figures/theory.py"), init_globals={"snakemake": job})
     assert job.output.pdf.read_bytes().startswith(b"%PDF")
     assert job.output.png.stat().st_size > 20_000

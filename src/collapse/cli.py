@@ -43,6 +43,14 @@ def parser() -> argparse.ArgumentParser:
     judging.add_argument("--params", default="params.yaml", help="default: %(default)s")
     judging.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
     judging.set_defaults(command=judge_claims)
+    tracing = commands.add_parser("lineage", help="where a number, a figure or a run comes from, verified")
+    tracing.add_argument("what", help="a file of a study's results, or the key of a run")
+    tracing.add_argument("--row", nargs="+", default=[], help="a table's row by its first cells; a run's key")
+    tracing.add_argument("--column", help="with --row: the column of a cell")
+    tracing.add_argument("--study", help="of a run's key: the study, where several have it")
+    tracing.add_argument("--json", action="store_true", help="everything, for programs")
+    tracing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
+    tracing.set_defaults(command=trace)
     return top
 
 
@@ -66,6 +74,13 @@ def judge_claims(arguments: argparse.Namespace) -> int:
     from collapse.claims import table
 
     return table.run(arguments)
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    """The lineage of a number (collapse.audit); imported here, as `judge_claims`."""
+    from collapse.audit import text
+
+    return text.run(arguments)
 
 
 SHOWN = {"experiment", "key", "pack", "architecture", "dataset", "optimizer", "learning_rate"}

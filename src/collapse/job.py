@@ -1,4 +1,4 @@
-"""What every job has around it: one log, and for the user's mistakes one line instead of a traceback."""
+"""What every job has around it: a log, a record of its files, and for the user's mistakes one line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from collapse.errors import InputError
+from collapse.provenance import recorded
 
 
 @contextmanager
-def job(log_file: str | Path, *, threads: int | None = None) -> Iterator[None]:
-    """Log to `log_file` and to the terminal; turn expected errors into one line and exit status 1.
+def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
+    """Log to the rule's log and to the terminal; turn expected errors into one line and exit status 1.
 
+    `task` is what a script of Snakemake's knows as `snakemake`; collapse.provenance says what is recorded.
     threads: of torch, where the job computes with it; results repeat bit for bit at a fixed number.
     """
+    log_file = task.log[0]
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         level=logging.INFO,
@@ -25,12 +29,14 @@ def job(log_file: str | Path, *, threads: int | None = None) -> Iterator[None]:
         handlers=[logging.FileHandler(log_file, mode="w"), logging.StreamHandler(sys.stderr)],
         force=True,
     )
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # a PDF's fonts are not the user's concern
     if threads is not None:
         import torch  # the table and figure jobs do without it
 
         torch.set_num_threads(threads)
     try:
-        yield
+        with recorded(task):
+            yield
     except (InputError, OSError) as error:
         logging.error("%s: %s", type(error).__name__, error)
         sys.exit(1)

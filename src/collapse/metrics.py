@@ -12,6 +12,7 @@ but NC0, which has the unit of the weights.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,8 +105,13 @@ def singular_values_M(statistics: ClassStatistics) -> np.ndarray:
 
 
 def on_weight(formula: Callable[[np.ndarray], float]) -> Metric:
-    """A formula on W as a function of class statistics."""
-    return lambda statistics: formula(statistics.weight_KD)
+    """A formula on W as a function of class statistics, of the same docstring."""
+
+    @wraps(formula)
+    def on_statistics(statistics: ClassStatistics) -> float:
+        return formula(statistics.weight_KD)
+
+    return on_statistics
 
 
 def nc1(statistics: ClassStatistics) -> float:

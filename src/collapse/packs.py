@@ -17,7 +17,9 @@ from collapse.errors import InputError
 from collapse.evaluation import Diverged
 from collapse.images import Images, choose_device, load_images
 from collapse.initialisation import initial_network
+from collapse.lineage import code_digest
 from collapse.pack_files import Pack, PackFileError, PackPaths, joined, prefixed, read_pack, write_pack
+from collapse.provenance import commit_words, project_state
 from collapse.runs import PROTOCOL
 from collapse.training import Outcome, train_run
 
@@ -114,6 +116,9 @@ def pack_of_one(run: Run, outcome: Outcome, device: torch.device) -> Pack:
         "threads": torch.get_num_threads(),
         "torch_version": torch.__version__,
         "protocol": PROTOCOL,
+        # A pack's file holds runs of several jobs: which code trained this one, nobody else can say.
+        "commit": commit_words(project_state()),
+        "code": code_digest(Path(__file__)),
     }
     history = pd.DataFrame([{"key": key} | row for row in outcome.history])
     if history.empty:

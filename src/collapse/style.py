@@ -175,20 +175,25 @@ def save_figure(
     title: str,
     study: str,
     note: str | None,
+    code: str,
 ) -> None:
     """Write the figure as PDF and PNG, reproducible to the byte, titled in their metadata.
 
     `note` says at what scale the study is; it is printed below the panels, which keep their
-    size. Title, study and note stand in both files' metadata.
+    size. Title, study, note and the digest of the code (collapse.lineage) stand in both files'
+    metadata. The commit does not: the same figure drawn at the next commit is the same bytes, and
+    the file's record (collapse.provenance) has it.
     """
     with matplotlib.rc_context(RC | SAVING):
         if note:
             add_foot(figure, note, slant="italic")
         subject = f"study {study}" + (f": {note}" if note else "")
         dates = {"CreationDate": None, "ModDate": None}
-        about = {"Title": title, "Subject": subject, "Keywords": study, "Creator": "collapse"}
+        about = {"Title": title, "Subject": subject, "Keywords": f"{study}, code {code}"}
+        about |= {"Creator": "collapse"}
         figure.savefig(pdf, format="pdf", metadata=about | dates)
-        about = {"Title": title, "Description": subject, "Source": study, "Software": "collapse"}
+        about = {"Title": title, "Description": subject, "Source": study, "Code": code}
+        about |= {"Software": "collapse"}
         figure.savefig(png, format="png", metadata=about)
 
 

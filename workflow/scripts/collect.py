@@ -8,7 +8,7 @@ import pandas as pd
 from collapse.collect import collect
 from collapse.job import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     collect(
         pd.read_csv(StringIO(snakemake.params.table), dtype={"key": str}),
         histories=snakemake.input.histories,

@@ -6,7 +6,7 @@ from collapse.datasets import data_root
 from collapse.extraction import extract_statistics
 from collapse.job import job
 
-with job(snakemake.log[0], threads=snakemake.threads):
+with job(snakemake, threads=snakemake.threads):
     extract_statistics(
         snakemake.params.runs,
         prepared=Path(snakemake.input.prepared),

@@ -5,7 +5,7 @@ from pathlib import Path
 from collapse.job import job
 from collapse.measurement import measure_pack
 
-with job(snakemake.log[0]):
+with job(snakemake):
     measure_pack(
         statistics=Path(snakemake.input.statistics),
         trajectory=Path(snakemake.input.trajectory),

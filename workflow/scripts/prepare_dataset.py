@@ -5,7 +5,7 @@ from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
 from collapse.job import job
 
-with job(snakemake.log[0]):
+with job(snakemake):
     # Not a param: where the files lie changes nothing, their checksums do.
     name = snakemake.wildcards.dataset
     arrays = load_arrays(name, root=data_root(snakemake.config["data_root"]), cache="data")

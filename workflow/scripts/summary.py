@@ -13,7 +13,7 @@ from collapse.results import read_runs
 
 SHOWN = ["Claim", "Verdict", "Effect", "At other thresholds"]  # the rest stands in the table of claims
 
-with job(snakemake.log[0]):
+with job(snakemake):
     page = first_page(
         read_runs(snakemake.input.runs),
         study=snakemake.params.study,

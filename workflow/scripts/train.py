@@ -7,7 +7,7 @@ from collapse.job import job
 from collapse.pack_files import PackPaths
 from collapse.packs import train_pack
 
-with job(snakemake.log[0], threads=snakemake.threads):
+with job(snakemake, threads=snakemake.threads):
     train_pack(
         snakemake.params.runs,
         prepared=Path(snakemake.input.prepared),

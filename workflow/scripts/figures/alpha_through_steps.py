@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from collapse.axes import log_ticks, words_in_panel
 from collapse.datasets.registry import DATASETS
+from collapse.job import job
 from collapse.results import read_results
 from collapse.schedules import batches_per_epoch
 from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
@@ -132,12 +133,14 @@ def named_handles(optimizers: Sequence[str], runs: pd.DataFrame) -> list[Line2D]
 
 
 if "snakemake" in globals():
-    results = read_results(snakemake.input.runs, snakemake.input.history)
-    save_figure(
-        draw(*results, **snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        results = read_results(snakemake.input.runs, snakemake.input.history)
+        save_figure(
+            draw(*results, **snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

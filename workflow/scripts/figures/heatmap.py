@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
 from collapse.axes import words_in_panel
+from collapse.job import job
 from collapse.results import read_results
 from collapse.selection import outcome, select
 from collapse.style import (
@@ -148,12 +149,14 @@ def add_legend(figure: Figure, reasons: set[str]) -> None:
 
 
 if "snakemake" in globals():
-    results = read_results(snakemake.input.runs, snakemake.input.history)
-    save_figure(
-        draw(*results, **snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        results = read_results(snakemake.input.runs, snakemake.input.history)
+        save_figure(
+            draw(*results, **snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

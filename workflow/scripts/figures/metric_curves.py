@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.axes import epoch_axis, log_ticks, metric_axis, steady_range, words_in_panel
+from collapse.job import job
 from collapse.results import read_results
 from collapse.selection import drawable, remarks, select, setting_words, trajectory, why_no_valid
 from collapse.style import (
@@ -146,12 +147,14 @@ def draw_closed_form(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame) -> l
 
 
 if "snakemake" in globals():
-    results = read_results(snakemake.input.runs, snakemake.input.history)
-    save_figure(
-        draw(*results, **snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        results = read_results(snakemake.input.runs, snakemake.input.history)
+        save_figure(
+            draw(*results, **snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

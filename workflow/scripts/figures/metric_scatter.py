@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.axes import log_ticks, share_y, words_in_panel
+from collapse.job import job
 from collapse.regression import fit_on_log10
 from collapse.results import read_results
 from collapse.selection import select, why_no_valid
@@ -109,12 +110,14 @@ def draw_fit(axis: Axes, runs: pd.DataFrame, *, x: str, y: str) -> str:
 
 
 if "snakemake" in globals():
-    results = read_results(snakemake.input.runs, snakemake.input.history)
-    save_figure(
-        draw(*results, **snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        results = read_results(snakemake.input.runs, snakemake.input.history)
+        save_figure(
+            draw(*results, **snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from collapse import sign_descent
 from collapse.axes import log_ticks
+from collapse.job import job
 from collapse.last_layer import alphas
 from collapse.optimizers import OPTIMIZERS
 from collapse.style import GREY, SMALL, legend_above, new_figure, paper_style, save_figure
@@ -182,12 +183,14 @@ def label(axis: Axes, colour: str, words: str, x: float, y: float) -> None:
 
 
 if "snakemake" in globals():
-    torch.set_num_threads(1)
-    save_figure(
-        draw(**snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        torch.set_num_threads(1)
+        save_figure(
+            draw(**snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from collapse.axes import decay_axis, log_ticks, metric_axis, one_y_range, steady_range, words_in_panel
+from collapse.job import job
 from collapse.results import read_results
 from collapse.selection import select, why_no_valid
 from collapse.style import (
@@ -104,12 +105,14 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], met
 
 
 if "snakemake" in globals():
-    results = read_results(snakemake.input.runs, snakemake.input.history)
-    save_figure(
-        draw(*results, **snakemake.params.settings),
-        pdf=snakemake.output.pdf,
-        png=snakemake.output.png,
-        title=snakemake.params.caption,
-        study=snakemake.config["study"],
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        results = read_results(snakemake.input.runs, snakemake.input.history)
+        save_figure(
+            draw(*results, **snakemake.params.settings),
+            pdf=snakemake.output.pdf,
+            png=snakemake.output.png,
+            title=snakemake.params.caption,
+            study=snakemake.config["study"],
+            note=snakemake.params.note,
+            code=snakemake.params.code,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from collapse.claims.table import judged_claims, print_claims
+from collapse.job import job
 from collapse.results import read_results
 from collapse.tables import write_table
 
@@ -62,16 +63,17 @@ def make(
 
 
 if "snakemake" in globals():
-    runs, history = read_results(snakemake.input.runs, snakemake.input.history)
-    theorems = pd.read_csv(snakemake.input.theorems)
-    notes = snakemake.params.notes
-    table = make(runs, history, theorems, notes, **snakemake.params.settings)
-    write_table(
-        table,
-        print_claims(table),
-        csv=snakemake.output.csv,
-        markdown=snakemake.output.markdown,
-        html=snakemake.output.html,
-        title=snakemake.params.caption,
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        runs, history = read_results(snakemake.input.runs, snakemake.input.history)
+        theorems = pd.read_csv(snakemake.input.theorems)
+        notes = snakemake.params.notes
+        table = make(runs, history, theorems, notes, **snakemake.params.settings)
+        write_table(
+            table,
+            print_claims(table),
+            csv=snakemake.output.csv,
+            markdown=snakemake.output.markdown,
+            html=snakemake.output.html,
+            title=snakemake.params.caption,
+            note=snakemake.params.note,
+        )

@@ -9,6 +9,7 @@ import yaml
 
 from collapse.comparison import comparison_table
 from collapse.comparison_text import write_comparison
+from collapse.job import job
 from collapse.results import read_runs
 
 
@@ -39,13 +40,14 @@ def make(
 
 
 if "snakemake" in globals():
-    reported = yaml.safe_load(Path(snakemake.input.reported).read_text(encoding="utf-8"))
-    runs = read_runs(snakemake.input.runs)
-    write_comparison(
-        make(runs, reported, snakemake.params.known, **snakemake.params.settings),
-        csv=snakemake.output.csv,
-        markdown=snakemake.output.markdown,
-        html=snakemake.output.html,
-        title=snakemake.params.caption,
-        study=snakemake.params.study,
-    )
+    with job(snakemake):
+        reported = yaml.safe_load(Path(snakemake.input.reported).read_text(encoding="utf-8"))
+        runs = read_runs(snakemake.input.runs)
+        write_comparison(
+            make(runs, reported, snakemake.params.known, **snakemake.params.settings),
+            csv=snakemake.output.csv,
+            markdown=snakemake.output.markdown,
+            html=snakemake.output.html,
+            title=snakemake.params.caption,
+            study=snakemake.params.study,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
+from collapse.job import job
 from collapse.tables import write_table
 from collapse.theorem_table import print_theorems, theorem_table
 
@@ -30,14 +31,15 @@ def make(
 
 
 if "snakemake" in globals():
-    torch.set_num_threads(1)
-    table = make(**snakemake.params.settings)
-    write_table(
-        table,
-        print_theorems(table),
-        csv=snakemake.output.csv,
-        markdown=snakemake.output.markdown,
-        html=snakemake.output.html,
-        title=snakemake.params.caption,
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        torch.set_num_threads(1)
+        table = make(**snakemake.params.settings)
+        write_table(
+            table,
+            print_theorems(table),
+            csv=snakemake.output.csv,
+            markdown=snakemake.output.markdown,
+            html=snakemake.output.html,
+            title=snakemake.params.caption,
+            note=snakemake.params.note,
+        )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from collapse.job import job
 from collapse.results import read_runs
 from collapse.selection import select, smallest
 from collapse.tables import final_metrics, print_metrics, write_table
@@ -25,13 +26,14 @@ def make(
 
 
 if "snakemake" in globals():
-    table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
-    write_table(
-        table,
-        print_metrics(table),
-        csv=snakemake.output.csv,
-        markdown=snakemake.output.markdown,
-        html=snakemake.output.html,
-        title=snakemake.params.caption,
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
+        write_table(
+            table,
+            print_metrics(table),
+            csv=snakemake.output.csv,
+            markdown=snakemake.output.markdown,
+            html=snakemake.output.html,
+            title=snakemake.params.caption,
+            note=snakemake.params.note,
+        )

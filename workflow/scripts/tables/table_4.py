@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from collapse.job import job
 from collapse.results import read_runs
 from collapse.selection import select
 from collapse.tables import overview, write_table
@@ -13,13 +14,14 @@ def make(runs: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
 
 
 if "snakemake" in globals():
-    table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
-    write_table(
-        table,
-        table.rename(columns=str.capitalize),
-        csv=snakemake.output.csv,
-        markdown=snakemake.output.markdown,
-        html=snakemake.output.html,
-        title=snakemake.params.caption,
-        note=snakemake.params.note,
-    )
+    with job(snakemake):
+        table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
+        write_table(
+            table,
+            table.rename(columns=str.capitalize),
+            csv=snakemake.output.csv,
+            markdown=snakemake.output.markdown,
+            html=snakemake.output.html,
+            title=snakemake.params.caption,
+            note=snakemake.params.note,
+        )
