@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.pack_files import PackFileError, read_table, write_atomically
+from collapse.atomic import write_atomically
+from collapse.pack_files import PackFileError, read_table
 from collapse.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.runs import unique_runs
 from collapse.schedules import batches_per_epoch, step_learning_rates

@@ -8,11 +8,12 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
+from collapse.atomic import write_atomically
 from collapse.class_statistics import to_arrays
 from collapse.evaluation import statistics_of
 from collapse.images import choose_device, load_images
 from collapse.initialisation import initial_network
-from collapse.pack_files import of_run, prefixed, read_tensors, write_atomically
+from collapse.pack_files import of_run, prefixed, read_tensors
 
 
 def extract_statistics(

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from collapse.atomic import write_atomically
 from collapse.class_statistics import ClassStatistics, from_arrays
 from collapse.conventions import measure_all
 from collapse.metrics import singular_values_M, singular_values_W
-from collapse.pack_files import key_of, of_run, read_tensors, write_atomically
+from collapse.pack_files import key_of, of_run, read_tensors
 
 Arrays = Mapping[str, np.ndarray]
 

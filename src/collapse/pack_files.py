@@ -6,8 +6,7 @@ packs is all it takes to finish a pack or to add runs to one.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from collapse.atomic import write_atomically
 from collapse.errors import InputError
 
 
@@ -58,18 +58,6 @@ def write_pack(pack: Pack, paths: PackPaths) -> None:
     write_atomically(paths.trajectory, lambda file: save_file(pack.trajectory, file))
     write_atomically(paths.history, lambda file: pack.history.to_parquet(file, index=False))
     write_atomically(paths.outcomes, lambda file: pack.outcomes.to_parquet(file, index=False))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Nobody ever sees half a file: it is written beside its place and then moved there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_pack(paths: PackPaths) -> Pack:

@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from collapse.atomic import write_atomically
 from collapse.lineage import PACKAGE, code_digest
 
 log = logging.getLogger(__name__)
@@ -173,13 +174,7 @@ def device_used() -> str:
 
 def write_record(file: Path, content: Mapping[str, Any]) -> None:
     """Write a record with its own hash, whole or not at all. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        partial.write_text(sealed(content), encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(file, lambda partial: partial.write_text(sealed(content), encoding="utf-8"))
 
 
 def read_record(file: Path) -> dict[str, Any]:
