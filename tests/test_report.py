@@ -1,14 +1,13 @@
 """The report: HTML tables, sections, its first page. As a reader opens it: test_report_in_browser.py."""
 
 import re
-import subprocess
 
 import pandas as pd
 import pytest
 from synthetic import make_study
 
 from collapse.html_tables import html_page, html_table
-from collapse.report import commit, duration, first_page, lacking_sentence, run_counts, scale_sentences
+from collapse.report import duration, first_page, lacking_sentence, run_counts, scale_sentences
 from collapse.sections import APPENDIX, FURTHER, in_report, item_title, section_of
 
 
@@ -84,25 +83,6 @@ def test_times_scales_and_what_is_lacking_are_said():
     lacking = ["table_7", *(f"figure_{n}" for n in (4, 14, 15, 16, 30, 31))]
     assert "study: table 7, figures 4, 14 to 16, 30, 31. " in lacking_sentence(lacking)
     assert lacking_sentence([]).startswith("Every table")
-
-
-def test_the_commit_and_what_changed_since(tmp_path):
-    assert commit(tmp_path).startswith("unknown: ")
-
-    def git(*arguments):
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", *who, "-C", tmp_path, *arguments], check=True, capture_output=True)
-
-    git("init")
-    assert commit(tmp_path).startswith("unknown: ")
-    (tmp_path / "code.py").write_text("1")
-    git("add", ".")
-    git("commit", "-m", "first")
-    assert re.fullmatch(r"[0-9a-f]{40} of \d{4}-\d\d-\d\d; the tree was clean", commit(tmp_path))
-    (tmp_path / "code.py").write_text("2")
-    assert commit(tmp_path).endswith("the tree was dirty, changes not committed: 1")
-    (tmp_path / "below").mkdir()
-    assert commit(tmp_path / "below") == "unknown: not a git checkout"
 
 
 def test_the_first_page_says_what_was_run():

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
 
 from collapse.html_tables import html_table
+from collapse.provenance import environment
 from collapse.sections import section_of
 from collapse.tables import fates
+from collapse.targets import experiments_by_note
 
 ANALYSED_WITH = ("snakemake", "pandas", "statsmodels", "matplotlib")
 
@@ -39,30 +37,11 @@ def hardware(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.drop_duplicates("key").value_counts(columns, dropna=False).reset_index(name="trainings")
 
 
-def commit(root: Path) -> str:
-    """The commit of the code at `root`, its date, and whether the tree differs from it; else why not."""
-    try:
-        if Path(git(root, "rev-parse", "--show-toplevel")) != root.resolve():
-            return "unknown: not a git checkout"
-        changed = len(git(root, "status", "--porcelain").splitlines())
-        found = git(root, "log", "-1", "--format=%H of %cs")
-    except FileNotFoundError:
-        return "unknown: git is not installed"
-    except subprocess.CalledProcessError as error:
-        return f"unknown: {error.stderr.strip().splitlines()[0]}"
-    return found + ("; the tree was " + (f"dirty, changes not committed: {changed}" if changed else "clean"))
-
-
-def git(root: Path, *arguments: str) -> str:
-    """What git says of the checkout at `root`. Raises CalledProcessError."""
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def versions() -> str:
     """Of Python and of what the analysis was made with."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ANALYSED_WITH)
-    return f"Python {platform.python_version()}, {packages}; {platform.system()} {platform.machine()}"
+    used = environment()
+    packages = ", ".join(f"{name} {used['packages'][name]}" for name in ANALYSED_WITH)
+    return f"Python {used['python']}, {packages}; {used['system']}"
 
 
 def duration(seconds: float) -> str:
@@ -90,11 +69,9 @@ def scale_sentences(notes: Mapping[str, str | None]) -> list[str]:
 
     `notes` holds by experiment its scale note (collapse.targets), None where the paper's own scale.
     """
-    experiments: dict[str | None, list[str]] = {}
-    for experiment, note in notes.items():
-        experiments.setdefault(note, []).append(experiment)
     return [
-        f"{', '.join(names)}: {note or 'at the scale of the paper'}." for note, names in experiments.items()
+        f"{names}: {note or 'at the scale of the paper'}."
+        for note, names in experiments_by_note(notes).items()
     ]
 
 
@@ -112,7 +89,8 @@ def first_page(
     """The page as HTML without a head, for Snakemake's report to set into its own.
 
     `notes` as for `scale_sentences`; `lacking`: the targets of which the study has no runs; `claims`
-    and `comparison` as printed; `code` as `commit` says it.
+    and `comparison` as printed; `code`: the commit in words
+    (collapse.provenance).
     """
     counts = run_counts(runs)
     details = f"javascript:app.showCategory('{section_of('claims')[0]}')"

@@ -7,8 +7,8 @@ import pandas as pd
 from collapse.claims.table import print_claims
 from collapse.comparison_text import print_summary
 from collapse.job import job
-from collapse.parameters import PROJECT_ROOT
-from collapse.report import commit, first_page
+from collapse.provenance import commit_words, project_state
+from collapse.report import first_page
 from collapse.results import read_runs
 
 SHOWN = ["Claim", "Verdict", "Effect", "At other thresholds"]  # the rest stands in the table of claims
@@ -22,6 +22,6 @@ with job(snakemake):
         lacking=snakemake.params.lacking,
         claims=print_claims(pd.read_csv(snakemake.input.claims))[SHOWN],
         comparison=print_summary(pd.read_csv(snakemake.input.comparison)),
-        code=commit(PROJECT_ROOT),
+        code=commit_words(project_state()),
     )
     Path(snakemake.output.html).write_text(page, encoding="utf-8")
