@@ -16,9 +16,9 @@ from collapse.paper_scale import paper_scale
 from collapse.parameters import ParameterError, load_parameters, remaining_studies, validate_parameters
 from collapse.runs import PROTOCOL, run_table, runs_by_pack, valid_accuracies
 from collapse.sections import in_report
+from collapse.target_checks import check_targets
 from collapse.targets import (
     aliases_of,
-    check_targets,
     face_note,
     lacking_of,
     refusal,

@@ -47,7 +47,8 @@ from collapse.claims.training import (
 from collapse.cli import main
 from collapse.parameters import ParameterError
 from collapse.results import MEASURES, RUN_COLUMNS
-from collapse.targets import check_targets, face_note, target_settings
+from collapse.target_checks import check_targets
+from collapse.targets import face_note, target_settings
 
 BOOTSTRAP = {"resamples": 200, "confidence": 0.95, "seed": 3141}
 OVER = {"floor": 0.001, "bootstrap": BOOTSTRAP}

@@ -11,9 +11,9 @@ from collapse.optimizers import OPTIMIZERS
 from collapse.parameters import ParameterError, load_parameters, validate_parameters
 from collapse.runs import SETTINGS, SMALLEST_IMAGE, crossed, run_table
 from collapse.schedules import SCHEDULES, sum_of_schedule
+from collapse.target_checks import check_targets
 from collapse.targets import (
     aliases_of,
-    check_targets,
     lacking_of,
     rows_of,
     scale_note,
@@ -306,3 +306,16 @@ def test_a_targets_note_is_of_its_own_runs(parameters):
     assert "images of 14 pixels a side; 5000 training images; 42 epochs" in note and "2000" not in note
     note = target_note(parameters, "mini", on | {"architecture": "VGG9"})
     assert "images of 16 pixels a side; 2000 training images; 40 epochs" in note and "5000" not in note
+    rows = parameters["studies"]["mini"]["experiments"]["grid"]["rows"]
+    rows[0] = rows[0] | {"learning_rate": 0.5}
+    assert "learning rate 0.5" in target_note(parameters, "mini", on | {"optimizers": ["SGD", "Adam"]})
+    assert "learning rate" not in target_note(parameters, "mini", on | {"optimizers": ["Adam", "AdamW"]})
+    figure_14 = target_note(parameters, "mini", parameters["figures"]["figure_14"]["settings"])
+    assert "30, 300 epochs" in figure_14 and "1.938" not in figure_14, "its panels show Adam and AdamW alone"
+
+
+def test_the_arguments_of_an_imported_function_are_known_too(parameters):
+    """table_1 and comparison call the library's function as it is."""
+    parameters["theory"]["table_1"]["settings"]["stepz"] = 1
+    with pytest.raises(ParameterError, match=r"theory\.table_1\.settings: unknown key 'stepz'.*'steps'"):
+        check_targets(parameters)

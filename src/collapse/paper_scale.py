@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collapse.runs import experiment_runs
-from collapse.targets import REFERENCE_STUDY, rows_of, scale_note, settings_of
+from collapse.targets import REFERENCE_STUDY, rows_of, scale_note, settings_of, stand_ins_of
 
 EVERY_SETTING = ("grid", "vit")  # the others are of one architecture and dataset
 SINGLE_RUNS = ("table2", "figure5")  # the others are of all runs of their experiment
@@ -27,7 +27,9 @@ def paper_scale(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
     every = {"architecture": None, "dataset": None}
     papers = parameters["studies"][REFERENCE_STUDY]
     heatmap = settings["experiments"]["figure5"]
-    here = settings_of(parameters["studies"][study], heatmap, **stood_in(parameters, study, **one))
+    here = settings_of(
+        parameters["studies"][study], heatmap, **stood_in(parameters["studies"][study], heatmap, **one)
+    )
     return {
         "scales": {
             target: scale_of(parameters, study, target, name, **(every if target in EVERY_SETTING else one))
@@ -53,8 +55,8 @@ def scale_of(
 ) -> dict[str, Any]:
     """Whether a reported target can be compared with this study's runs, and in words why not."""
     chosen = {"architecture": architecture, "dataset": dataset}
-    here = stood_in(parameters, study, **chosen)
     studies = parameters["studies"]
+    here = stood_in(studies[study], experiment, **chosen)
     if not rows_of(studies[study], experiment, **here):
         named = ", ".join(name for name in (experiment, architecture, dataset) if name)
         return {"comparable": False, "scale": f"no run of {named} in this study"}
@@ -68,10 +70,10 @@ def scale_of(
 
 
 def stood_in(
-    parameters: Mapping[str, Any], study: str, *, architecture: str | None, dataset: str | None
+    study: Mapping[str, Any], experiment: str, *, architecture: str | None, dataset: str | None
 ) -> dict[str, str | None]:
-    """The architecture, and the dataset that the study has in the place of the paper's."""
-    stand_ins = parameters["studies"][study].get("stand_ins", {})
+    """The architecture, and the dataset that the study's experiment has in the place of the paper's."""
+    stand_ins = stand_ins_of(study, experiment)
     return {"architecture": architecture, "dataset": stand_ins.get(dataset, dataset)}
 
 

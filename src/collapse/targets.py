@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from collapse.datasets.registry import DATASETS
-from collapse.optimizers import OPTIMIZERS
-from collapse.parameters import PROJECT_ROOT, ParameterError, suggestion, walk
-from collapse.results import FIT, MEASURES, RUN_COLUMNS
+from collapse.parameters import ParameterError
 
 REFERENCE_STUDY = "paper"
-SCRIPTS = PROJECT_ROOT / "workflow/scripts"
 # How the face of a scaled-down study's figure says that a setting is not the paper's.
 SCALED = {
     "architecture": "{}",
@@ -78,11 +72,23 @@ def refusal(reason: str) -> Callable[[object], None]:
 
 def has_runs(study: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Whether a study has a run that a target with these settings would show."""
+    chosen = chosen_runs(settings)
     stand_ins = stand_ins_of(study, settings["experiment"])
-    dataset = stand_ins.get(settings.get("dataset"), settings.get("dataset"))
-    optimizers = settings.get("optimizers") or [settings.get("optimizer")]
-    rows = rows_of(study, settings["experiment"], architecture=settings.get("architecture"), dataset=dataset)
-    return any(optimizers == [None] or set(optimizers) & set(as_list(row.get("optimizer"))) for row in rows)
+    chosen["dataset"] = stand_ins.get(chosen["dataset"], chosen["dataset"])
+    return bool(rows_of(study, settings["experiment"], **chosen))
+
+
+def chosen_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The runs of its experiment that a target shows, as `rows_of` takes them; None shows all."""
+    parts = settings.get("panels") or [settings]
+    named = [{**settings, **part} for part in parts]
+    optimizers = [part.get("optimizers") or as_list(part.get("optimizer")) for part in named]
+    every = any(None in its for its in optimizers)
+    return {
+        "architecture": settings.get("architecture"),
+        "dataset": settings.get("dataset"),
+        "optimizers": None if every else sorted({name for its in optimizers for name in its}),
+    }
 
 
 def target_settings(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,12 +113,13 @@ def scale_note(
     *,
     architecture: str | None = None,
     dataset: str | None = None,
+    optimizers: Sequence[str] | None = None,
 ) -> str | None:
     """What stands on the face of a table or figure of a scaled-down experiment.
 
-    It names every setting of which the experiment's runs (those of an architecture and of a dataset of
-    the paper, where given) have a value that the paper's own have not. None when there is none: then
-    they are the paper's.
+    It names every setting of which the experiment's runs (those of an architecture, of a dataset of
+    the paper and of optimizers, where given) have a value that the paper's own have not. None when
+    there is none: then they are the paper's.
     """
     studies = parameters["studies"]
     if REFERENCE_STUDY not in studies:
@@ -120,9 +127,9 @@ def scale_note(
             f"params.yaml: studies: {REFERENCE_STUDY!r} is missing; it says what scaled means"
         )
     stand_ins = stand_ins_of(studies[study], experiment)
-    chosen = {"architecture": architecture, "dataset": stand_ins.get(dataset, dataset)}
-    ours = settings_of(studies[study], experiment, **chosen)
-    papers = settings_of(studies[REFERENCE_STUDY], experiment, architecture=architecture, dataset=dataset)
+    chosen = {"architecture": architecture, "optimizers": optimizers}
+    ours = settings_of(studies[study], experiment, dataset=stand_ins.get(dataset, dataset), **chosen)
+    papers = settings_of(studies[REFERENCE_STUDY], experiment, dataset=dataset, **chosen)
     parts = [
         f"{ours_instead} stands in for {named}"
         for named, ours_instead in stand_ins.items()
@@ -138,8 +145,7 @@ def scale_note(
 
 def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> str | None:
     """`scale_note` of the runs that a table or figure with these settings shows."""
-    chosen = {name: settings.get(name) for name in ("architecture", "dataset")}
-    return scale_note(parameters, study, settings["experiment"], **chosen)
+    return scale_note(parameters, study, settings["experiment"], **chosen_runs(settings))
 
 
 def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | None]:
@@ -147,46 +153,67 @@ def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | No
     return {name: scale_note(parameters, study, name) for name in parameters["studies"][study]["experiments"]}
 
 
+def experiments_by_note(notes: Mapping[str, str | None]) -> dict[str | None, str]:
+    """The names of the experiments that share a note, by note."""
+    names: dict[str | None, list[str]] = {}
+    for name, note in notes.items():
+        names.setdefault(note, []).append(name)
+    return {note: ", ".join(its) for note, its in names.items()}
+
+
 def face_note(notes: Mapping[str, str | None]) -> str | None:
     """The notes of several experiments as one: each note once, after the experiments it is of."""
-    experiments: dict[str | None, list[str]] = {}
-    for name, note in notes.items():
-        experiments.setdefault(note, []).append(name)
+    experiments = experiments_by_note(notes)
     if len(experiments) < 2:
         return next(iter(experiments), None)
     opening = next(note for note in experiments if note).split(": ")[0] + ": "  # the same in every note
     parts = [
-        f"{', '.join(names)}: {note.removeprefix(opening) if note else 'as the paper'}"
+        f"{names}: {note.removeprefix(opening) if note else 'as the paper'}"
         for note, names in experiments.items()
     ]
     return opening + " | ".join(parts)
 
 
 def settings_of(
-    study: Mapping[str, Any], experiment: str, *, architecture: str | None, dataset: str | None
+    study: Mapping[str, Any],
+    experiment: str,
+    *,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str] | None = None,
 ) -> dict[str, set]:
     """Every value that the chosen runs of an experiment have of every setting that params.yaml gives."""
     values: dict[str, set] = {"weight_decay_scale": set()}
-    for row in rows_of(study, experiment, architecture=architecture, dataset=dataset):
+    chosen = {"architecture": architecture, "dataset": dataset, "optimizers": optimizers}
+    for row in rows_of(study, experiment, **chosen):
         for name, value in ({"weight_decay_scale": 1} | row).items():
             values.setdefault(name, set()).update(as_list(value))
     return values
 
 
 def rows_of(
-    study: Mapping[str, Any], experiment: str, *, architecture: str | None, dataset: str | None
+    study: Mapping[str, Any],
+    experiment: str,
+    *,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of an experiment, completed from its axes and the study's defaults; None takes all.
 
-    A row that has other architectures or datasets beside the chosen one has it alone here.
+    A row that has other architectures, datasets or optimizers beside the chosen ones has these alone here.
     """
     found = study["experiments"].get(experiment, {"rows": []})
+    wanted = {"architecture": architecture, "dataset": dataset, "optimizer": optimizers}
+    wanted = {name: as_list(value) for name, value in wanted.items() if value is not None}
     rows = []
     for row in found["rows"]:
         merged = {**study["defaults"], **found.get("axes", {}), **row}
-        chosen = {"architecture": architecture, "dataset": dataset}
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        if all(value in as_list(merged[name]) for name, value in chosen.items()):
+        chosen = {
+            name: [value for value in as_list(merged[name]) if value in values]
+            for name, values in wanted.items()
+        }
+        if all(chosen.values()):
             rows.append(merged | chosen)
     return rows
 
@@ -194,77 +221,3 @@ def rows_of(
 def as_list(value: Any) -> list:
     """A value, or the values to cross, as a list."""
     return value if isinstance(value, list) else [value]
-
-
-def check_targets(parameters: Mapping[str, Any]) -> None:
-    """That every table and figure can be drawn, before anything is trained. Raises ParameterError."""
-    experiments = {name for study in parameters["studies"].values() for name in study["experiments"]}
-    known = {
-        "experiment": experiments,
-        "dataset": set(DATASETS),
-        "optimizer": set(OPTIMIZERS),
-        "optimizers": set(OPTIMIZERS),
-        "metric": {*MEASURES, *FIT, "running_loss"},
-        "metrics": {*MEASURES, *FIT, "running_loss"},
-        "pairs": {*MEASURES, *FIT},
-        "run_of_smallest": {*MEASURES, *FIT},
-        **{key: set(RUN_COLUMNS) for key in ("line", "dash", "rows_by")},
-    }
-    theory, tables, figures = parameters["theory"], parameters["tables"], parameters["figures"]
-    analysis = parameters["analysis"]
-    for kind, function, section, targets in (
-        ("tables", "make", "tables", tables),
-        ("figures", "draw", "figures", figures),
-        ("tables", "make", "theory", {"table_1": theory["table_1"]}),
-        ("figures", "draw", "theory", {"theory": theory["theory"]}),
-        ("tables", "make", "analysis", analysis),
-    ):
-        scripts = {path.stem: path for path in sorted((SCRIPTS / kind).glob("*.py"))}
-        for name, target in targets.items():
-            where = f"params.yaml: {section}.{name}"
-            if "same_as" in target:
-                check_alias(target["same_as"], targets, where=where)
-                continue
-            if target["script"] not in scripts:
-                remedy = suggestion(target["script"], list(scripts))
-                raise ParameterError(f"{where}.script: no script {target['script']!r}; {remedy}")
-            check_arguments(target["settings"], scripts[target["script"]], function, where=where)
-            check_names(target["settings"], known, where=where)
-    may_be_named = experiments | set(parameters.get("without", []))
-    for name, target in analysis.items():
-        for _, experiment in walk(target["settings"]["experiments"]):
-            if experiment not in may_be_named:
-                where = f"params.yaml: analysis.{name}.settings.experiments"
-                remedy = suggestion(str(experiment), sorted(may_be_named))
-                raise ParameterError(f"{where}: unknown experiment {experiment!r}; {remedy}")
-
-
-def check_alias(same_as: str, targets: Mapping[str, Any], *, where: str) -> None:
-    """That what is shown again is a target itself. Raises ParameterError."""
-    known = [name for name, target in targets.items() if "same_as" not in target]
-    if same_as not in known:
-        raise ParameterError(
-            f"{where}.same_as: no target {same_as!r} to repeat; {suggestion(same_as, known)}"
-        )
-
-
-def check_names(settings: Mapping[str, Any], known: Mapping[str, set], *, where: str) -> None:
-    """That experiments, optimizers and metrics in a target's settings exist. Raises ParameterError."""
-    for path, value in walk(settings):
-        key = next(part for part in reversed(path) if isinstance(part, str))  # the innermost: "metric"
-        if key in known and value is not None and value not in known[key]:
-            remedy = suggestion(str(value), sorted(known[key]))
-            raise ParameterError(f"{where}.settings: unknown {key} {value!r}; {remedy}")
-
-
-def check_arguments(settings: Mapping[str, Any], script: Path, function: str, *, where: str) -> None:
-    """That the settings are the keyword arguments of a script's function. Raises ParameterError."""
-    tree = ast.parse(script.read_text(encoding="utf-8"))
-    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
-    arguments = [argument.arg for argument in found.args.kwonlyargs]
-    for name in settings:
-        if name not in arguments:
-            raise ParameterError(f"{where}.settings: unknown key {name!r}; {suggestion(name, arguments)}")
-    for name in arguments:
-        if name not in settings:
-            raise ParameterError(f"{where}.settings: the key {name!r} is missing; add it")
