@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -195,6 +196,19 @@ def save_figure(
         about = {"Title": title, "Description": subject, "Source": study, "Code": code}
         about |= {"Software": "collapse"}
         figure.savefig(png, format="png", metadata=about)
+
+
+def save_target(task: Any, figure: Figure) -> None:
+    """`save_figure` to where, and with what title and note, a script's `snakemake` (`task`) says."""
+    save_figure(
+        figure,
+        pdf=task.output.pdf,
+        png=task.output.png,
+        title=task.params.caption,
+        study=task.config["study"],
+        note=task.params.note,
+        code=task.params.code,
+    )
 
 
 def balanced_lines(words: str, width: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,6 +199,19 @@ def write_table(
     body = printed.astype(str).to_markdown(index=False, disable_numparse=True)
     Path(markdown).write_text(f"{head}{body}\n", encoding="utf-8")
     Path(html).write_text(html_page(printed, title=title, note=note), encoding="utf-8")
+
+
+def write_target(task: Any, table: pd.DataFrame, printed: pd.DataFrame) -> None:
+    """`write_table` to where, and with what title and note, a script's `snakemake` (`task`) says."""
+    write_table(
+        table,
+        printed,
+        csv=task.output.csv,
+        markdown=task.output.markdown,
+        html=task.output.html,
+        title=task.params.caption,
+        note=task.params.note,
+    )
 
 
 def _run_or_reason(table: pd.DataFrame) -> list[str]:

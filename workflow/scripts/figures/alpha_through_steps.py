@@ -24,7 +24,7 @@ from collapse.style import (
     optimizer_style,
     paper_style,
     remark,
-    save_figure,
+    save_target,
 )
 
 ALPHA = r"$\alpha = \frac{1}{K}\,\Vert W^\top \mathbf{1} \Vert^2$"
@@ -135,12 +135,4 @@ def named_handles(optimizers: Sequence[str], runs: pd.DataFrame) -> list[Line2D]
 if "snakemake" in globals():
     with job(snakemake):
         results = read_results(snakemake.input.runs, snakemake.input.history)
-        save_figure(
-            draw(*results, **snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+        save_target(snakemake, draw(*results, **snakemake.params.settings))

@@ -22,7 +22,7 @@ from collapse.style import (
     new_figure,
     number_label,
     paper_style,
-    save_figure,
+    save_target,
 )
 
 SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "valid": "n/a"}
@@ -151,12 +151,4 @@ def add_legend(figure: Figure, reasons: set[str]) -> None:
 if "snakemake" in globals():
     with job(snakemake):
         results = read_results(snakemake.input.runs, snakemake.input.history)
-        save_figure(
-            draw(*results, **snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+        save_target(snakemake, draw(*results, **snakemake.params.settings))

@@ -25,7 +25,7 @@ from collapse.style import (
     optimizer_style,
     paper_style,
     remark,
-    save_figure,
+    save_target,
 )
 
 CLOSED_FORM = {"color": "black", "linestyle": ":", "linewidth": 0.9}
@@ -149,12 +149,4 @@ def draw_closed_form(axis: Axes, runs: pd.DataFrame, history: pd.DataFrame) -> l
 if "snakemake" in globals():
     with job(snakemake):
         results = read_results(snakemake.input.runs, snakemake.input.history)
-        save_figure(
-            draw(*results, **snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+        save_target(snakemake, draw(*results, **snakemake.params.settings))

@@ -22,7 +22,7 @@ from collapse.style import (
     optimizer_style,
     paper_style,
     remark,
-    save_figure,
+    save_target,
 )
 
 FEW = {"s": 13, "edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
@@ -112,12 +112,4 @@ def draw_fit(axis: Axes, runs: pd.DataFrame, *, x: str, y: str) -> str:
 if "snakemake" in globals():
     with job(snakemake):
         results = read_results(snakemake.input.runs, snakemake.input.history)
-        save_figure(
-            draw(*results, **snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+        save_target(snakemake, draw(*results, **snakemake.params.settings))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +13,7 @@ from collapse.axes import log_ticks
 from collapse.job import job
 from collapse.last_layer import alphas
 from collapse.optimizers import OPTIMIZERS
-from collapse.style import GREY, SMALL, legend_above, new_figure, paper_style, save_figure
+from collapse.style import GREY, SMALL, legend_above, new_figure, paper_style, save_target
 from collapse.theorem_checks import ROUNDING_FLOOR, decaying_rates, sgd_alpha, ufm_weights
 from collapse.theory import NC0_RATIOS
 
@@ -183,14 +182,5 @@ def label(axis: Axes, colour: str, words: str, x: float, y: float) -> None:
 
 
 if "snakemake" in globals():
-    with job(snakemake):
-        torch.set_num_threads(1)
-        save_figure(
-            draw(**snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+    with job(snakemake, threads=1):
+        save_target(snakemake, draw(**snakemake.params.settings))

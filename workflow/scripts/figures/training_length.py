@@ -22,7 +22,7 @@ from collapse.style import (
     optimizer_style,
     paper_style,
     remark,
-    save_figure,
+    save_target,
 )
 
 ROW_HEIGHT = 0.24  # inches
@@ -114,12 +114,4 @@ def label_rows(axes: Sequence[Axes], order: pd.DataFrame) -> None:
 if "snakemake" in globals():
     with job(snakemake):
         results = read_results(snakemake.input.runs, snakemake.input.history)
-        save_figure(
-            draw(*results, **snakemake.params.settings),
-            pdf=snakemake.output.pdf,
-            png=snakemake.output.png,
-            title=snakemake.params.caption,
-            study=snakemake.config["study"],
-            note=snakemake.params.note,
-            code=snakemake.params.code,
-        )
+        save_target(snakemake, draw(*results, **snakemake.params.settings))

@@ -7,7 +7,7 @@ import pandas as pd
 from collapse.claims.table import judged_claims, print_claims
 from collapse.job import job
 from collapse.results import read_results
-from collapse.tables import write_table
+from collapse.tables import write_target
 
 
 def make(
@@ -68,12 +68,4 @@ if "snakemake" in globals():
         theorems = pd.read_csv(snakemake.input.theorems)
         notes = snakemake.params.notes
         table = make(runs, history, theorems, notes, **snakemake.params.settings)
-        write_table(
-            table,
-            print_claims(table),
-            csv=snakemake.output.csv,
-            markdown=snakemake.output.markdown,
-            html=snakemake.output.html,
-            title=snakemake.params.caption,
-            note=snakemake.params.note,
-        )
+        write_target(snakemake, table, print_claims(table))

@@ -7,7 +7,7 @@ import pandas as pd
 from collapse.job import job
 from collapse.results import read_runs
 from collapse.selection import select, smallest
-from collapse.tables import final_metrics, print_metrics, write_table
+from collapse.tables import final_metrics, print_metrics, write_target
 
 
 def make(
@@ -28,12 +28,4 @@ def make(
 if "snakemake" in globals():
     with job(snakemake):
         table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
-        write_table(
-            table,
-            print_metrics(table),
-            csv=snakemake.output.csv,
-            markdown=snakemake.output.markdown,
-            html=snakemake.output.html,
-            title=snakemake.params.caption,
-            note=snakemake.params.note,
-        )
+        write_target(snakemake, table, print_metrics(table))

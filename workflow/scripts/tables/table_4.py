@@ -5,7 +5,7 @@ import pandas as pd
 from collapse.job import job
 from collapse.results import read_runs
 from collapse.selection import select
-from collapse.tables import overview, write_table
+from collapse.tables import overview, write_target
 
 
 def make(runs: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
@@ -16,12 +16,4 @@ def make(runs: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
 if "snakemake" in globals():
     with job(snakemake):
         table = make(read_runs(snakemake.input.runs), **snakemake.params.settings)
-        write_table(
-            table,
-            table.rename(columns=str.capitalize),
-            csv=snakemake.output.csv,
-            markdown=snakemake.output.markdown,
-            html=snakemake.output.html,
-            title=snakemake.params.caption,
-            note=snakemake.params.note,
-        )
+        write_target(snakemake, table, table.rename(columns=str.capitalize))
