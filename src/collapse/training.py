@@ -45,6 +45,25 @@ class Outcome:
     weights: dict[str, Tensor] | None
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A run between two epochs: all that its next steps and its outcome depend on.
+
+    No generator's state is among it: batches and augmentation come from (seed, epoch), and no architecture
+    draws numbers while it trains. A test of each architecture would notice one that does.
+    parameters: in one vector. buffers: BatchNorm's. optimizer: its state. Nothing is shared with the run.
+    seconds: trained so far. history, trajectory: as in Outcome.
+    """
+
+    epoch: int
+    seconds: float
+    parameters: Tensor
+    buffers: dict[str, Tensor]
+    optimizer: dict[str, Tensor | int]
+    history: list[dict[str, Any]]
+    trajectory: dict[str, Tensor]
+
+
 def seeded_generator(seed: int, epoch: int, stream: int) -> torch.Generator:
     """A generator for one epoch of one run: an epoch needs none of the earlier ones' draws."""
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 10 + stream)
@@ -150,39 +169,40 @@ def train_run(
     seed: int,
     padding: Tensor | None,
     progress: Callable[[int, float], None],
+    begin: Moment | None = None,
+    between_epochs: Callable[[Callable[[], Moment]], None] = lambda take: None,
     **hyperparameters: float | None,
 ) -> Outcome:
     """Train `network` in place. A run that diverges ends with that epoch, and says which and why.
 
     hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
     progress: called with the epoch and its loss after every epoch.
+    begin: go on from there, to the same bits as if nothing had come between.
+    between_epochs: called after every epoch with what returns that Moment, at the price of a copy.
     Every epoch from 0 (initialisation) on is recorded; what needs the features at initialisation, every
     `measure_every` epochs and at the end.
     """
-    started = time.monotonic()
-    entry = OPTIMIZERS[optimizer]
-    flat, state, record = FlatParameters(network), {}, Record(network, images)
-    fixed = entry.hyperparameters(**hyperparameters)
-    fixed |= {name: flat.decay(fixed[name]) for name in ("coupled_decay", "decoupled_decay")}
-    rule = partial(entry.rule, **fixed)
-    record.add(0, features=True)
+    started = time.monotonic() - (begin.seconds if begin else 0.0)
+    flat, record = FlatParameters(network), Record(network, images)
+    rule = update_rule(optimizer, flat, **hyperparameters)
+    if begin:
+        epoch, state = begin.epoch, restored(begin, network, flat, record)
+    else:
+        epoch, state = 0, {}
+        record.add(0, features=True)
     reason = ""
-    for epoch in range(1, epochs + 1):
+    while epoch < epochs and not reason:
+        epoch += 1
         rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
         state, loss = train_epoch(
             network, flat, state, images, update=partial(rule, learning_rate=rate),
             batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
         )  # fmt: skip
-        due = epoch % measure_every == 0 or epoch == epochs
-        try:
-            require_finite(loss, flat.values)
-            record.add(epoch, features=due, learning_rate=rate, running_loss=loss)
-        except Diverged as problem:
-            reason = f"{problem} at epoch {epoch}"
-            at_the_end = {"measured": False, "learning_rate": rate, "running_loss": loss}
-            record.history.append({"epoch": epoch} | at_the_end)
-            break
-        progress(epoch, loss)
+        reason = record.after(epoch, flat, features=epoch % measure_every == 0 or epoch == epochs,
+                              learning_rate=rate, running_loss=loss)  # fmt: skip
+        if not reason:
+            progress(epoch, loss)
+            between_epochs(partial(moment, network, flat, state, record, epoch=epoch, started=started))
     return Outcome(
         status="diverged" if reason else "done",
         reason=reason,
@@ -192,6 +212,49 @@ def train_run(
         trajectory=record.trajectory,
         weights=None if reason else copied_weights(network),
     )
+
+
+def update_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float | None) -> Callable:
+    """The optimizer's rule with everything fixed that stays so through a run."""
+    entry = OPTIMIZERS[optimizer]
+    fixed = entry.hyperparameters(**hyperparameters)
+    fixed |= {name: flat.decay(fixed[name]) for name in ("coupled_decay", "decoupled_decay")}
+    return partial(entry.rule, **fixed)
+
+
+def moment(
+    network: nn.Module,
+    flat: FlatParameters,
+    state: dict[str, Tensor | int],
+    record: Record,
+    *,
+    epoch: int,
+    started: float,
+) -> Moment:
+    """The run as it is after `epoch`, copied where it lies: `restored` is the way back."""
+    return Moment(
+        epoch=epoch,
+        seconds=time.monotonic() - started,
+        parameters=flat.values.clone(),
+        buffers={name: buffer.clone() for name, buffer in network.named_buffers()},
+        optimizer={name: x.clone() if isinstance(x, Tensor) else x for name, x in state.items()},
+        history=list(record.history),
+        trajectory=dict(record.trajectory),
+    )
+
+
+def restored(
+    begin: Moment, network: nn.Module, flat: FlatParameters, record: Record
+) -> dict[str, Tensor | int]:
+    """Put a new network and its record where `begin` was. Returns the optimizer's state."""
+    flat.values.copy_(begin.parameters)
+    for name, buffer in network.named_buffers():
+        buffer.copy_(begin.buffers[name])
+    record.history, record.trajectory = list(begin.history), dict(begin.trajectory)
+    device = flat.values.device
+    return {
+        name: x.to(device, copy=True) if isinstance(x, Tensor) else x for name, x in begin.optimizer.items()
+    }
 
 
 class Record:
@@ -211,6 +274,16 @@ class Record:
             arrays = to_arrays(statistics)
             self.trajectory |= {f"{epoch}/{name}": torch.from_numpy(a) for name, a in arrays.items()}
         self.history.append(row)
+
+    def after(self, epoch: int, flat: FlatParameters, *, features: bool, **row: float) -> str:
+        """`add` what an epoch has led to. Returns why the run diverged in it, or nothing."""
+        try:
+            require_finite(row["running_loss"], flat.values)
+            self.add(epoch, features=features, **row)
+        except Diverged as problem:
+            self.history.append({"epoch": epoch, "measured": False} | row)
+            return f"{problem} at epoch {epoch}"
+        return ""
 
 
 def copied_weights(network: nn.Module) -> dict[str, Tensor]:
