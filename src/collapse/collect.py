@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.atomic import write_atomically
-from collapse.pack_files import PackFileError, read_table
+from collapse.pack_files import PackFileError, read_table, save_table
 from collapse.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.runs import unique_runs
 from collapse.schedules import batches_per_epoch, step_learning_rates
@@ -54,8 +53,8 @@ def collect(
     runs = with_validity(runs, valid_accuracies)
     runs = runs[RUN_COLUMNS]
     log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
-    write_atomically(runs_file, lambda file: runs.to_parquet(file, index=False))
-    write_atomically(history_file, lambda file: history.to_parquet(file, index=False))
+    save_table(runs, runs_file)
+    save_table(history, history_file)
 
 
 def stacked(files: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:

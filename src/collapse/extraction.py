@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import save_file
+import torch
 
-from collapse.atomic import write_atomically
 from collapse.class_statistics import to_arrays
 from collapse.evaluation import statistics_of
 from collapse.images import choose_device, load_images
 from collapse.initialisation import initial_network
-from collapse.pack_files import of_run, prefixed, read_tensors
+from collapse.pack_files import of_run, prefixed, read_tensors, save_tensors
 
 
 def extract_statistics(
@@ -39,4 +38,4 @@ def extract_statistics(
             network.load_state_dict(state)
             found, _ = statistics_of(network, images)
             arrays |= prefixed(run["key"], to_arrays(found))
-    write_atomically(statistics, lambda file: save_file(arrays, file))
+    save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, statistics)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from collapse.errors import InputError
+from collapse.interruption import Interrupted
 from collapse.provenance import recorded
 
 
@@ -29,6 +30,7 @@ def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
         handlers=[logging.FileHandler(log_file, mode="w"), logging.StreamHandler(sys.stderr)],
         force=True,
     )
+    logging.raiseExceptions = False  # a line that a full disk cannot take is not the job's end
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a PDF's fonts are not the user's concern
     if threads is not None:
         import torch  # the table and figure jobs do without it
@@ -40,6 +42,9 @@ def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
     except (InputError, OSError) as error:
         logging.error("%s: %s", type(error).__name__, error)
         sys.exit(1)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        logging.error("%s", stop if isinstance(stop, Interrupted) else "stopped by SIGINT")
+        sys.exit(stop.exit_status if isinstance(stop, Interrupted) else 130)
     except Exception:
         logging.exception("the job failed")
         sys.exit(1)

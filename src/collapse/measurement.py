@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.atomic import write_atomically
 from collapse.class_statistics import ClassStatistics, from_arrays
 from collapse.conventions import measure_all
 from collapse.metrics import singular_values_M, singular_values_W
-from collapse.pack_files import key_of, of_run, read_tensors
+from collapse.pack_files import key_of, of_run, read_tensors, save_table
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -34,7 +33,7 @@ def measure_pack(
     on_the_way.sort(key=lambda row: (row["key"], row["epoch"]))
     for path, rows in ((metrics, list(final.values())), (history_metrics, on_the_way)):
         table = pd.DataFrame(rows) if rows else pd.DataFrame({"key": pd.Series(dtype=str)})
-        write_atomically(path, lambda file, table=table: table.to_parquet(file, index=False))
+        save_table(table, path)
 
 
 def measured(found: Arrays, convention: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from collapse.atomic import write_atomically
+from collapse.checksums import tensor_digest
 from collapse.errors import InputError
 
 
@@ -54,10 +55,28 @@ class Pack(NamedTuple):
 
 def write_pack(pack: Pack, paths: PackPaths) -> None:
     """Write the files, outcomes last: where they are, the pack is whole."""
-    write_atomically(paths.weights, lambda file: save_file(pack.weights, file))
-    write_atomically(paths.trajectory, lambda file: save_file(pack.trajectory, file))
-    write_atomically(paths.history, lambda file: pack.history.to_parquet(file, index=False))
-    write_atomically(paths.outcomes, lambda file: pack.outcomes.to_parquet(file, index=False))
+    save_tensors(pack.weights, paths.weights)
+    save_tensors(pack.trajectory, paths.trajectory)
+    save_table(pack.history, paths.history)
+    save_table(pack.outcomes, paths.outcomes)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, about: str = "") -> None:
+    """A safetensors file of tensors on the CPU, with their digest and a text. Raises PackFileError."""
+    metadata = {"sha256": tensor_digest(tensors, sorted(tensors), about=about)}
+    metadata |= {"about": about} if about else {}
+    try:
+        write_atomically(path, lambda file: save_file(dict(tensors), file, metadata))
+    except (OSError, SafetensorError) as error:
+        raise unwritable(path, error) from None
+
+
+def save_table(table: pd.DataFrame, path: Path) -> None:
+    """A Parquet file whose pages have checksums. Raises PackFileError."""
+    try:
+        write_atomically(path, lambda file: table.to_parquet(file, index=False, write_page_checksum=True))
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def read_pack(paths: PackPaths) -> Pack:
@@ -71,24 +90,46 @@ def read_pack(paths: PackPaths) -> Pack:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file. Raises PackFileError."""
+    """The tensors of a safetensors file. Raises PackFileError."""
+    return read_described(path)[0]
+
+
+def read_described(path: Path) -> tuple[dict[str, Tensor], str]:
+    """What `save_tensors` wrote: tensors and text. Raises PackFileError where a bit of it has changed."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from None
+    about = metadata.get("about", "")
+    # Files of earlier versions have no digest.
+    if "sha256" in metadata and metadata["sha256"] != tensor_digest(tensors, sorted(tensors), about=about):
+        raise unreadable(path, "its content is not what was written")
+    return tensors, about
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """A Parquet file. Raises PackFileError."""
     try:
-        return pd.read_parquet(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: Exception) -> PackFileError:
-    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return PackFileError(f"{path} cannot be read ({first_line}); delete it and run again")
+def unreadable(path: Path, error: Exception | str) -> PackFileError:
+    return PackFileError(f"{path} cannot be read ({first_line(error)}); delete it and run again")
+
+
+def unwritable(path: Path, error: Exception) -> PackFileError:
+    return PackFileError(
+        f"{path} cannot be written ({first_line(error)}); make room or make it writable, then run again: "
+        "what was finished is kept"
+    )
+
+
+def first_line(error: Exception | str) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def joined(packs: Iterable[Pack], *, keys: Iterable[str]) -> Pack:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from os import PathLike
 
 import pandas as pd
+import pyarrow as pa
 
 from collapse import metrics
+from collapse.errors import InputError
 from collapse.runs import SETTINGS
 
 MEASURES = [*metrics.METRICS, *metrics.DIAGNOSTICS]
@@ -24,7 +26,7 @@ HISTORY_COLUMNS = [
 
 
 def read_runs(path: str | PathLike) -> pd.DataFrame:
-    """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column."""
+    """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column, InputError."""
     return _read(path, RUN_COLUMNS)
 
 
@@ -39,7 +41,11 @@ def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.Data
 
 
 def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        words = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")

@@ -13,7 +13,8 @@ with job(snakemake, threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         paths=PackPaths(*map(Path, snakemake.output)),
         unfinished=Path(snakemake.params.unfinished),
-        # No params: moving to a GPU reruns nothing, nor does moving the data.
+        # No params: moving to a GPU reruns nothing, nor does moving the data, nor saving more often.
         device=snakemake.config["device"],
+        save_every_minutes=snakemake.config["save_every_minutes"],
         root=data_root(snakemake.config["data_root"]),
     )

@@ -1,6 +1,5 @@
 """Reading a dataset into four tensors: `load_arrays`."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from collapse.checksums import tensor_digest
 from collapse.datasets.files import verified_folder
 from collapse.datasets.image_folder import read_index
 from collapse.datasets.registry import Dataset, DatasetError, get_dataset
@@ -68,13 +68,7 @@ def check_arrays(arrays: Mapping[str, Tensor], dataset: Dataset) -> None:
 
 def array_digest(arrays: Mapping[str, Tensor]) -> str:
     """SHA-256 (hex) of the arrays' names, types, shapes and bytes, in `ARRAY_NAMES`' order."""
-    digest = hashlib.sha256()
-    for name in ARRAY_NAMES:
-        array = np.ascontiguousarray(arrays[name].numpy())
-        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
-        digest.update(little_endian.data)
-    return digest.hexdigest()
+    return tensor_digest(arrays, ARRAY_NAMES)
 
 
 def _read_idx(folder: Path) -> dict[str, Tensor]:
