@@ -2,10 +2,13 @@
 PYTHON ?= python3
 STUDY  ?= demo
 CORES  ?= 2
+# Of `make cluster` alone. cuda: a job that gets no GPU fails rather than train for days on a CPU.
+PROFILE ?= profiles/slurm
+DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper study report test lint format clean
+.PHONY: help setup demo paper study cluster report test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +17,7 @@ setup: .venv/ready ## build the environment in .venv, versions locked in envs/lo
 
 .venv/ready: pyproject.toml envs/lock.txt
 	$(PYTHON) -m venv .venv
-	$(VENV)/pip install --quiet --constraint envs/lock.txt --editable '.[workflow,dev]'
+	$(VENV)/pip install --quiet --constraint envs/lock.txt --editable '.[workflow,cluster,dev]'
 	@touch $@
 
 demo: setup ## every table and figure of the demo study: minutes on two cores, no network
@@ -25,6 +28,9 @@ paper: setup ## every table and figure at the paper's own scale: hundreds of GPU
 
 study: setup ## every table and figure of a study: make study STUDY=mini CORES=8
 	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY)
+
+cluster: setup ## the same on a cluster, or a node of GPUs: make cluster STUDY=paper PROFILE=profiles/slurm
+	$(VENV)/snakemake --workflow-profile $(PROFILE) --config study=$(STUDY) device=$(DEVICE)
 
 report: setup ## the study, and one HTML file that shows all of it: results/demo/report.html (STUDY=demo)
 	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY) --forcerun summary

@@ -7,6 +7,7 @@ From params.yaml to every table and figure of one study:
 """
 
 import shutil
+from math import ceil
 
 from snakemake.exceptions import WorkflowError
 
@@ -14,7 +15,7 @@ from collapse.datasets import DATASETS
 from collapse.lineage import code_digest
 from collapse.paper_scale import paper_scale
 from collapse.parameters import ParameterError, load_parameters, remaining_studies, validate_parameters
-from collapse.runs import PROTOCOL, run_table, runs_by_pack, valid_accuracies
+from collapse.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
 from collapse.sections import in_report
 from collapse.target_checks import check_targets
 from collapse.targets import (
@@ -56,6 +57,9 @@ PACKS = runs_by_pack(RUNS)
 PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
 FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
+MINUTES = {
+    name: sum(run_minutes(run, config["images_per_second"]) for run in runs) for name, runs in PACKS.items()
+}
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 # A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
 GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))

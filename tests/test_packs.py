@@ -7,6 +7,7 @@ import torch
 from collapse import packs
 from collapse.collect import collect
 from collapse.extraction import extract_statistics
+from collapse.former_packs import take_over
 from collapse.measurement import measure_pack
 from collapse.pack_files import PackFileError, PackPaths, joined, read_pack
 from collapse.packs import train_pack
@@ -190,3 +191,20 @@ def test_a_run_without_outcome_is_never_silently_missing(runs, prepared, tmp_pat
             history_metrics=[measure_pack_file], valid_accuracies={"a": 0.9, "b": 0.9},
             runs_file=tmp_path / "runs", history_file=tmp_path / "history",
         )  # fmt: skip
+
+
+def test_a_run_that_another_pack_had_is_taken_over(runs, prepared, tmp_path):
+    """Packed differently, nothing is trained again that was: to the same bits."""
+    together = trained(runs, prepared, tmp_path / "former")
+    folder, former = tmp_path / "now", [tmp_path / "none", tmp_path / "former"]
+    added = runs[0] | {"key": "added0000000", "momentum": 0.5}
+    paths, unfinished = PackPaths.inside(folder), folder / "unfinished"
+    take_over([runs[2], added, runs[3]], paths=paths, unfinished=unfinished, former=former)
+    assert sorted(part.name for part in unfinished.iterdir()) == sorted([runs[2]["key"], runs[3]["key"]])
+    pack = trained([runs[2], added, runs[3]], prepared, folder)
+    kept = [runs[2]["key"], runs[3]["key"]]
+    assert_same(joined([pack], keys=kept), joined([together], keys=kept))
+    seconds = [one.outcomes.set_index("key").seconds[kept].tolist() for one in (pack, together)]
+    assert seconds[0] == seconds[1], "copied, not trained"
+    take_over([runs[2], added], paths=paths, unfinished=unfinished, former=former)
+    assert not unfinished.exists(), "what the pack has it need not take over"

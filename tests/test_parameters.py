@@ -37,6 +37,8 @@ def test_schema_knows_what_the_registries_know():
     sizes = {name: entry.smallest_image_size for name, entry in ARCHITECTURES.items()}
     assert sizes == SMALLEST_IMAGE
     assert names["pack_by"]["items"]["enum"] == list(SETTINGS)
+    speeds = SCHEMA["properties"]["images_per_second"]
+    assert list(speeds["properties"]) == speeds["required"] == list(ARCHITECTURES)
 
 
 def set_row(parameters, **changes):
@@ -45,6 +47,10 @@ def set_row(parameters, **changes):
 
 def top(**changes):
     return lambda parameters: parameters.update(**changes)
+
+
+def speed(**changes):
+    return lambda parameters: parameters["images_per_second"].update(**changes)
 
 
 def row(**changes):
@@ -56,6 +62,11 @@ def grid(**changes):
 
 
 BAD = {
+    "a speed of zero": (
+        speed(ResNet9=0),
+        ["images_per_second.ResNet9", "greater than 0"],
+    ),
+    "packs without length": (top(pack_minutes=0), ["pack_minutes", "greater than 0"]),
     "unknown top-level key": (top(sutdy=1), ["'sutdy'", "did you mean 'study'"]),
     "unknown key in a row": (row(momentun=0.9), ["rows[0]", "did you mean 'momentum'"]),
     "unknown optimizer": (row(optimizer="AdamV"), ["optimizer 'AdamV'", "did you mean 'Adam"]),

@@ -8,10 +8,11 @@ import pytest
 
 from collapse import runs
 from collapse.datasets import DATASETS
-from collapse.runs import SETTINGS, run_key, run_table, runs_by_pack, summary, unique_runs
+from collapse.runs import SETTINGS, run_key, run_minutes, run_table, runs_by_pack, summary, unique_runs
 
 
 def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
+    parameters["pack_minutes"] = 10_000
     table = run_table(parameters, "paper")
     grid = table[table.experiment == "grid"]
     assert len(grid) == grid.key.nunique() == 2 * 3 * 6 * (3 * 6 * 6) == 3888
@@ -40,6 +41,42 @@ def test_one_run_a_pack(parameters):
     ]  # fmt: skip
     table = run_table(parameters, "paper")
     assert table[table.experiment == "grid"].pack.nunique() == 3888
+
+
+def lengths(table, parameters):
+    """Minutes that each pack of a study should take, of distinct runs."""
+    speeds = parameters["images_per_second"]
+    return {name: sum(run_minutes(run, speeds) for run in runs) for name, runs in runs_by_pack(table).items()}
+
+
+def test_the_papers_packs_are_cut_to_the_wanted_length(parameters):
+    table = run_table(parameters, "paper")
+    grid = table[table.experiment == "grid"]
+    assert run_minutes(dict(epochs=200, train_size=60_000, architecture="ResNet9"), {"ResNet9": 40_000}) == 5
+    minutes = {name: length for name, length in lengths(table, parameters).items() if name in set(grid.pack)}
+    assert 30 <= sum(minutes.values()) / len(minutes) <= 60, "half of pack_minutes to all of it"
+    assert sum(30 <= length <= 90 for length in minutes.values()) > 0.7 * len(minutes), (
+        "by chance some are not"
+    )
+    images = table[table.experiment == "imagenet"]
+    assert images.pack.nunique() == len(images) == 24, "a run that takes a day has its job"
+    assert all(images.pack.str.endswith(key).any() for key in images.key)
+
+
+def test_an_added_run_moves_no_other_until_its_pack_is_too_long(parameters):
+    parameters["pack_minutes"] = 0.1  # of the demo's packs, which take up to 0.27
+    before = run_table(parameters, "demo").set_index(["experiment", "key"]).pack
+    assert before.str.contains("-[1-4]of[24]$").any()
+    grid = parameters["studies"]["demo"]["experiments"]["grid"]
+    del grid["num_runs"]
+    grid["rows"][3]["weight_decay"].insert(1, 0.001)  # Adam and Signum, in the middle of the table
+    after = run_table(parameters, "demo").set_index(["experiment", "key"]).pack
+    assert len(after) == len(before) + 2
+    moved = before != after[before.index]
+    assert not moved.any()
+    parameters["pack_minutes"] = 0.05
+    halved = run_table(parameters, "demo").set_index(["experiment", "key"]).pack
+    assert (after.groupby(halved).nunique() == 1).all(), "a part of a part, and never of two"
 
 
 def test_experiments_share_runs(parameters):

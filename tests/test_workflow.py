@@ -134,7 +134,7 @@ def test_a_truncated_weights_file_is_named(study):
 def test_the_paper_lists_its_packs(tmp_path):
     """108 of the grid (table 2 and a part of the heatmap among them), and the other experiments'."""
     write_parameters(tmp_path)
-    planned = jobs(tmp_path, "--config", "study=paper")
+    planned = jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
     assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 137
     assert planned["prepare_dataset"] == 6
     assert sum(name.startswith("figure_") for name in planned) == 57, "and figure 10, which is figure 2"

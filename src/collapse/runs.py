@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -74,7 +75,9 @@ def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
             f"({first.optimizer}, learning_rate {first.learning_rate}, momentum {first.momentum}, "
             f"weight_decay {first.weight_decay}); remove one"
         )
-    table.insert(2, "pack", pack_names(table, parameters.get("pack_by", settings["pack_by"])))
+    packs = pack_names(table, parameters.get("pack_by", settings["pack_by"]))
+    speeds, longest = parameters["images_per_second"], parameters["pack_minutes"]
+    table.insert(2, "pack", parts_of_packs(table, packs, images_per_second=speeds, pack_minutes=longest))
     return table
 
 
@@ -209,6 +212,35 @@ def pack_names(table: pd.DataFrame, pack_by: list[str]) -> list[str]:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
         names.append("-".join([*(str(values[name]) for name in shown), digest]))
     return names
+
+
+def parts_of_packs(
+    table: pd.DataFrame, packs: list[str], *, images_per_second: Mapping[str, float], pack_minutes: float
+) -> list[str]:
+    """The pack of every row, where packs that would take longer than `pack_minutes` are cut in parts.
+
+    The number of parts is a power of two, and a run's key says which is its own: added runs join the parts
+    that there are, until these become too long and are halved. Runs of over half that time are alone.
+    """
+    keys, rows = table.key.tolist(), records(table[["architecture", "epochs", "train_size"]])
+    num_runs = Counter(pack for pack, _ in set(zip(packs, keys, strict=True)))
+    names = []
+    for pack, key, run in zip(packs, keys, rows, strict=True):
+        minutes, parts = run_minutes(run, images_per_second), 1
+        while parts < num_runs[pack] and num_runs[pack] * minutes > parts * pack_minutes:
+            parts *= 2
+        if parts == 1:
+            names.append(pack)
+        elif 2 * minutes > pack_minutes:
+            names.append(f"{pack}-{key}")
+        else:
+            names.append(f"{pack}-{int(key, 16) % parts + 1}of{parts}")
+    return names
+
+
+def run_minutes(run: Mapping[str, Any], images_per_second: Mapping[str, float]) -> float:
+    """How long its training should take where `images_per_second`, by architecture, is the speed."""
+    return run["epochs"] * run["train_size"] / images_per_second[run["architecture"]] / 60
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

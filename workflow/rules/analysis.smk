@@ -14,6 +14,7 @@ rule claims:
         ),
     log:
         f"{RESULTS}/logs/claims.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1
@@ -42,6 +43,7 @@ rule comparison:
         ),
     log:
         f"{RESULTS}/logs/comparison.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1

@@ -4,6 +4,7 @@ rule prepare_dataset:
         prepared="results/datasets/{dataset}.safetensors",
     log:
         "results/datasets/logs/prepare_dataset/{dataset}.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1

@@ -15,6 +15,7 @@ for figure, target in FIGURES.items():
             ),
         log:
             f"{RESULTS}/logs/{figure}.log",
+        localrule: True
         conda:
             "../../envs/collapse.yaml"
         threads: 1

@@ -14,8 +14,9 @@ rule extract_statistics:
     threads: config["threads"]
     resources:
         gpu=GPUS,
-        mem_mb=lambda wildcards: 32000 if wildcards.pack in FROM_FILES else 4000,
-        runtime=lambda wildcards: 60 * len(PACKS[wildcards.pack]) if wildcards.pack in FROM_FILES else 60,
+        mem_mb=lambda wildcards, attempt: attempt * (32000 if wildcards.pack in FROM_FILES else 4000),
+        runtime=lambda wildcards, attempt: attempt
+        * (60 * len(PACKS[wildcards.pack]) if wildcards.pack in FROM_FILES else 60),
     params:
         runs=lambda wildcards: PACKS[wildcards.pack],
         code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
@@ -33,6 +34,7 @@ rule measure:
         history_metrics=f"{RESULTS}/packs/{{pack}}/history_metrics.parquet",
     log:
         f"{RESULTS}/logs/measure/{{pack}}.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1
@@ -55,6 +57,7 @@ rule collect:
         history=f"{RESULTS}/history.parquet",
     log:
         f"{RESULTS}/logs/collect.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1

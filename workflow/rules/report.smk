@@ -11,6 +11,7 @@ rule summary:
         html=f"{RESULTS}/summary.html",
     log:
         f"{RESULTS}/logs/summary.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1

@@ -15,6 +15,7 @@ for table, target in TABLES.items():
             ),
         log:
             f"{RESULTS}/logs/{table}.log",
+        localrule: True
         conda:
             "../../envs/collapse.yaml"
         threads: 1

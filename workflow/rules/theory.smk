@@ -10,6 +10,7 @@ rule table_1:
         ),
     log:
         f"{RESULTS}/logs/table_1.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1
@@ -33,6 +34,7 @@ rule theory:
         ),
     log:
         f"{RESULTS}/logs/theory.log",
+    localrule: True
     conda:
         "../../envs/collapse.yaml"
     threads: 1

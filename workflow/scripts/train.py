@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from collapse.datasets import data_root
+from collapse.former_packs import former_packs, take_over
 from collapse.job import job
 from collapse.pack_files import PackPaths
 from collapse.packs import train_pack
 
 with job(snakemake, threads=snakemake.threads):
+    paths, unfinished = PackPaths(*map(Path, snakemake.output)), Path(snakemake.params.unfinished)
+    former = former_packs(snakemake.config, folder=paths.weights.parents[1])
+    take_over(snakemake.params.runs, paths=paths, unfinished=unfinished, former=former)
     train_pack(
         snakemake.params.runs,
         prepared=Path(snakemake.input.prepared),
-        paths=PackPaths(*map(Path, snakemake.output)),
-        unfinished=Path(snakemake.params.unfinished),
+        paths=paths,
+        unfinished=unfinished,
         # No params: moving to a GPU reruns nothing, nor does moving the data, nor saving more often.
         device=snakemake.config["device"],
         save_every_minutes=snakemake.config["save_every_minutes"],
