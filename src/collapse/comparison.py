@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -38,6 +38,19 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+class ReportedIn(TypedDict):
+    """The experiment in which each reported target is looked for."""
+
+    table2: str
+    table3: str
+    table5: str
+    table6: str
+    table7: str
+    figure5: str
+    grid: str
+    vit: str
+
+
 def comparison_table(
     runs: pd.DataFrame,
     reported: Mapping[str, Any],
@@ -45,17 +58,17 @@ def comparison_table(
     *,
     architecture: str,
     dataset: str,
-    experiments: Mapping[str, str],
+    experiments: ReportedIn,
     relative_tolerance: float,
     floor: float,
     initial_nc0: float,
 ) -> pd.DataFrame:
     """A row a reported number (reference/reported.yaml). Columns: COLUMNS.
 
-    known: what collapse.paper_scale says of the study. experiments: where each reported target is
-    looked for. architecture, dataset: the setting of all but EVERY_SETTING. relative_tolerance: how far
-    ours may be off beside rounding. NC0 below `floor` is rounding of float32. initial_nc0: NC0 at
-    initialisation. Changes are fractions; `ours` and `difference` are NaN where there is none.
+    known: what collapse.paper_scale says of the study. architecture, dataset: the setting of all but
+    EVERY_SETTING. relative_tolerance: how far ours may be off beside rounding. NC0 below `floor` is
+    rounding of float32. initial_nc0: NC0 at initialisation. Changes are fractions; `ours` and
+    `difference` are NaN where there is none.
     """
     one = {"architecture": architecture, "dataset": dataset}
     on = {

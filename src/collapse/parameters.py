@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import yaml
 from collapse.errors import InputError
 
 SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
+# What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.
+FROM_WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError)
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,7 +29,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """A mapping; merged keys (<<) may be overridden, others may not be repeated."""
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
@@ -44,10 +46,12 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         raise ParameterError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path}: not UTF-8 text; save it as such") from None
+    except (yaml.YAMLError, *FROM_WRONG_TAGS) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        problem = getattr(error, "problem", None) or " ".join(f"{type(error).__name__}: {error}".split())
         raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
     validate_parameters(parameters, source=str(path))
     return parameters | {"studies": remaining_studies(parameters)}
@@ -98,17 +102,17 @@ def walk(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
         yield from walk(item, (*path, key))
 
 
-def dotted(path) -> str:
+def dotted(path: Iterable, within: str = "") -> str:
     """studies.demo.experiments.grid.rows[0].momentum"""
-    text = ""
+    text = within
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text or "the file"
 
 
-def describe(error: jsonschema.ValidationError) -> str:
-    """One line: the key, what is wrong with it, and the remedy."""
-    where, found = dotted(error.absolute_path), error.instance
+def describe(error: jsonschema.ValidationError, *, within: str = "") -> str:
+    """One line: the key (in what is `within`), what is wrong with it, and the remedy."""
+    where, found = dotted(error.absolute_path, within), error.instance
     match error.validator:
         case "additionalProperties":
             known = list(error.schema.get("properties", {}))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 from collapse.datasets.registry import DATASETS
-from collapse.lineage import imported_files
 from collapse.optimizers import OPTIMIZERS
-from collapse.parameters import PROJECT_ROOT, ParameterError, suggestion, walk
+from collapse.parameters import PROJECT_ROOT, ParameterError, describe, suggestion, walk
 from collapse.results import FIT, MEASURES, RUN_COLUMNS
+from collapse.signatures import schema_of_arguments
 
 SCRIPTS = PROJECT_ROOT / "workflow/scripts"
 
@@ -48,7 +49,7 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
             if target["script"] not in scripts:
                 remedy = suggestion(target["script"], list(scripts))
                 raise ParameterError(f"{where}.script: no script {target['script']!r}; {remedy}")
-            check_arguments(target["settings"], scripts[target["script"]], function, where=where)
+            check_settings(target["settings"], scripts[target["script"]], function, where=where)
             check_names(target["settings"], known, where=where)
     may_be_named = experiments | set(parameters.get("without", []))
     for name, target in analysis.items():
@@ -77,26 +78,8 @@ def check_names(settings: Mapping[str, Any], known: Mapping[str, set], *, where:
             raise ParameterError(f"{where}.settings: unknown {key} {value!r}; {remedy}")
 
 
-def check_arguments(settings: Mapping[str, Any], script: Path, function: str, *, where: str) -> None:
+def check_settings(settings: Mapping[str, Any], script: Path, function: str, *, where: str) -> None:
     """That the settings are the keyword arguments of a script's function. Raises ParameterError."""
-    arguments = keyword_arguments(script, function)
-    for name in settings:
-        if name not in arguments:
-            raise ParameterError(f"{where}.settings: unknown key {name!r}; {suggestion(name, arguments)}")
-    for name in arguments:
-        if name not in settings:
-            raise ParameterError(f"{where}.settings: the key {name!r} is missing; add it")
-
-
-def keyword_arguments(script: Path, function: str) -> list[str]:
-    """Of a function defined in `script`, or imported there from this package under that name.
-
-    Read from the source: importing the scripts would import all that draws.
-    """
-    for node in ast.parse(script.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return [argument.arg for argument in node.args.kwonlyargs]
-        for alias in node.names if isinstance(node, ast.ImportFrom) else ():
-            if alias.asname == function:
-                return keyword_arguments(imported_files(node)[0], alias.name)
-    raise LookupError(f"{script} has no function {function}")
+    validator = jsonschema.Draft202012Validator(schema_of_arguments(script, function))
+    if errors := list(validator.iter_errors(settings)):
+        raise ParameterError(describe(min(errors, key=lambda e: len(e.path)), within=f"{where}.settings"))

@@ -210,7 +210,7 @@ def rows_of(
     for row in found["rows"]:
         merged = {**study["defaults"], **found.get("axes", {}), **row}
         chosen = {
-            name: [value for value in as_list(merged[name]) if value in values]
+            name: [value for value in as_list(merged.get(name)) if value in values]
             for name, values in wanted.items()
         }
         if all(chosen.values()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -66,12 +66,28 @@ CRITERIA = {
 }
 
 
+class ClaimExperiments(TypedDict):
+    """The experiments in which a claim is looked for; C12 looks at all runs."""
+
+    C1: Sequence[str]
+    C2: Sequence[str]
+    C3: Sequence[str]
+    C4: Sequence[str]
+    C5: Sequence[str]
+    C6: Sequence[str]
+    C7: Sequence[str]
+    C8: Sequence[str]
+    C9: Sequence[str]
+    C10: Sequence[str]
+    C11: Sequence[str]
+
+
 def findings(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     theorems: pd.DataFrame,
     *,
-    experiments: Mapping[str, Sequence[str]],
+    experiments: ClaimExperiments,
     architecture: str,
     dataset: str,
     metrics: Sequence[str],

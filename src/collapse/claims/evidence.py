@@ -7,8 +7,9 @@ independent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,14 @@ COUPLED = [name for name, o in OPTIMIZERS.items() if o.weight_decay_kind is Weig
 MIN_BLOCKS = 5  # a bootstrap over fewer blocks says nothing
 
 Number = dict[str, object]
-Bootstrap = Mapping[str, float]  # resamples, confidence, seed
+
+
+class Bootstrap(TypedDict):
+    """How often the blocks are drawn, the interval's probability, and the draws' seed."""
+
+    resamples: int
+    confidence: float
+    seed: int
 
 
 @dataclass(frozen=True)

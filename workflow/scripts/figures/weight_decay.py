@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,18 @@ from collapse.style import (
 )
 
 
+class Panel(TypedDict):
+    """What one panel shows; `where` as collapse.selection `select` has it.
+
+    In `title`, "{epochs}" stands for the value that the panel's runs have of that column.
+    """
+
+    optimizers: Sequence[str]
+    metric: str
+    where: NotRequired[Mapping[str, object]]
+    title: NotRequired[str]
+
+
 @paper_style()
 def draw(
     runs: pd.DataFrame,
@@ -34,16 +47,14 @@ def draw(
     experiment: str,
     architecture: str | None,
     dataset: str | None,
-    panels: Sequence[Mapping],
+    panels: Sequence[Panel],
     columns: int,
 ) -> Figure:
     """Mean over the valid runs of a weight decay (learning rates, momenta, seeds), +- 1 deviation.
 
-    Each of `panels` names its `optimizers` and `metric`, and may have `where` (further conditions,
-    collapse.selection `select`) and a `title`, in which "{epochs}" stands for the value that its
-    runs have of that column. Panels that differ in `where` alone have one y range. `columns`
-    panels stand in a row. On logarithmic axes the band's lower edge is never below the smallest
-    run (collapse.style `band`). An optimizer without a valid run is named below, with the reason.
+    Panels that differ in `where` alone have one y range. `columns` panels stand in a row. On
+    logarithmic axes the band's lower edge is never below the smallest run (collapse.style `band`). An
+    optimizer without a valid run is named below, with the reason.
     """
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)

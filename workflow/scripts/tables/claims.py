@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from collapse.claims import ClaimExperiments
+from collapse.claims.evidence import Bootstrap
 from collapse.claims.table import judged_claims, print_claims
 from collapse.job import job
 from collapse.results import read_results
@@ -16,7 +18,7 @@ def make(
     theorems: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
-    experiments: Mapping[str, Sequence[str]],
+    experiments: ClaimExperiments,
     architecture: str,
     dataset: str,
     metrics: Sequence[str],
@@ -32,7 +34,7 @@ def make(
     least_nc4: float,
     tolerance: float,
     initial_nc0: float,
-    bootstrap: Mapping[str, float],
+    bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
     """A row a claim, then its numbers (collapse.claims.table); `theorems` is table 1, `notes` the scale."""
