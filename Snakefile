@@ -74,6 +74,18 @@ localrules:
     all,
 
 
+onstart:
+    # A job would say so as well, but each for itself. A cluster's GPUs are not where Snakemake runs.
+    if config["device"] == "cuda" and workflow.local_exec:
+        from collapse.images import DeviceError, choose_device
+
+        if any(job.rule.name in ("train", "extract_statistics") for job in workflow.dag.needrun_jobs()):
+            try:
+                choose_device("cuda")
+            except DeviceError as error:
+                raise WorkflowError(error)
+
+
 rule all:
     """Every table and figure of the study."""
     input:

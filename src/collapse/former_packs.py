@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from collapse.pack_files import PackPaths, joined, read_pack, write_pack
+from collapse.pack_files import PackPaths, joined, read_pack, read_table, write_pack
 from collapse.packs import trained_keys
 from collapse.runs import run_table
 
@@ -44,5 +42,5 @@ def take_over(
 
 
 def keys_in(outcomes: Path) -> set[str]:
-    """The runs of a pack, none where it has no files."""
-    return set(pd.read_parquet(outcomes, columns=["key"]).key) if outcomes.exists() else set()
+    """The runs of a pack, none where it has no files. Raises PackFileError."""
+    return set(read_table(outcomes).key) if outcomes.exists() else set()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,13 @@ from typing import Any
 from collapse.errors import InputError
 from collapse.interruption import Interrupted
 from collapse.provenance import recorded
+
+
+CLOCK_TOLERANCE_SECONDS = 60.0
+
+
+class ClockError(InputError):
+    """An input is newer than now."""
 
 
 @contextmanager
@@ -37,6 +46,7 @@ def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
 
         torch.set_num_threads(threads)
     try:
+        require_past(task.input)
         with recorded(task):
             yield
     except (InputError, OSError) as error:
@@ -48,3 +58,18 @@ def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
     except Exception:
         logging.exception("the job failed")
         sys.exit(1)
+
+
+def require_past(inputs: Any) -> None:
+    """Raises ClockError where a file comes from the future: the clock was set back since it was written.
+
+    Snakemake would find the results older than what they are made of, and throw away hours of training.
+    """
+    for _, files in inputs.items():
+        for file in [files] if isinstance(files, str | Path) else files:
+            ahead = os.path.getmtime(file) - time.time()
+            if ahead > CLOCK_TOLERANCE_SECONDS:
+                raise ClockError(
+                    f"{file} is {ahead / 60:.0f} minutes ahead of this machine's clock; set the clock right, "
+                    "or date such files back (find results -newermt now -exec touch {} +), then run again"
+                )
