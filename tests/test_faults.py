@@ -334,16 +334,13 @@ def test_a_clock_set_back(tmp_path, capsys):
 
 
 TARGET = "results/tiny/runs.parquet"
-through_snakemake = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 
-def marked(test):
-    for mark in through_snakemake:
-        test = mark(test)
-    return test
+def through_snakemake(test):
+    return pytest.mark.workflow(pytest.mark.xdist_group("workflow")(test))
 
 
-@marked
+@through_snakemake
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_no_gpu_is_said_once_before_any_job(tmp_path):
     write_parameters(tmp_path, lambda parameters: parameters.update(device="cuda"))
@@ -355,16 +352,22 @@ def test_no_gpu_is_said_once_before_any_job(tmp_path):
     assert snakemake(tmp_path, "--dry-run", TARGET).returncode == 0, "to plan for a GPU takes none"
 
 
-@marked
+@through_snakemake
 def test_two_at_once_and_a_lock_left_behind(tmp_path):
     """The second is told why not; a lock that kill -9 has left is taken away as the message says."""
-    write_parameters(tmp_path)
+
+    def one_run(parameters):
+        row = {"optimizer": "SGD", "learning_rate": 0.05, "weight_decay": 0.01}
+        parameters["studies"]["tiny"]["experiments"] = {"grid": {"rows": [row]}}
+
+    write_parameters(tmp_path, one_run)
     command = [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/default"]
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     first = subprocess.Popen([*command, "--directory", tmp_path, TARGET], cwd=tmp_path, **quiet)
-    while not list(tmp_path.glob("results/tiny/unfinished/*/.lock")):
+    while not list(tmp_path.glob("results/tiny/logs/train/*")):
         assert first.poll() is None
         time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGSTOP)  # it is still at work, however long the second takes to start
     for ended in (False, True):
         second = snakemake(tmp_path, TARGET)
         assert second.returncode == 1
@@ -378,7 +381,7 @@ def test_two_at_once_and_a_lock_left_behind(tmp_path):
     assert (tmp_path / TARGET).exists() and not list(tmp_path.glob("results/tiny/unfinished/*"))
 
 
-@marked
+@through_snakemake
 def test_read_only_results_through_snakemake(tmp_path):
     write_parameters(tmp_path)
     results = tmp_path / "results"

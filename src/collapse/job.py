@@ -15,7 +15,6 @@ from collapse.errors import InputError
 from collapse.interruption import Interrupted
 from collapse.provenance import recorded
 
-
 CLOCK_TOLERANCE_SECONDS = 60.0
 
 
