@@ -97,8 +97,11 @@ def test_a_changed_figure_setting_draws_that_figure(study):
     assert jobs(study) == {"figure_7": 1}
 
 
-def test_reordered_parameters_change_nothing(study):
+def test_what_changes_nothing(study):
+    """The order of keys, and how often states are saved."""
+
     def reorder(parameters):
+        parameters["save_every_minutes"] = 1
         tiny = parameters["studies"]["tiny"]
         tiny["defaults"] = dict(reversed(tiny["defaults"].items()))
 
