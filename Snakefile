@@ -54,7 +54,7 @@ FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
 PACKS = runs_by_pack(RUNS)
-PREPARED = {name: f"results/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
+PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
 FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
 MINUTES = {

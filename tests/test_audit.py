@@ -96,9 +96,9 @@ def test_the_same_for_the_eye(study, capsys):
         ("weights.safetensors", "checkpoint"),
         ("trajectory.safetensors", "checkpoint"),
         ("outcomes.parquet", "checkpoint"),
-        ("results/datasets/Fake.safetensors", "dataset"),
+        ("results/tiny/datasets/Fake.safetensors", "dataset"),
         ("results/tiny/lineage/table_2.json", "table"),
-        ("results/datasets/lineage/prepare_dataset/Fake.json", "dataset"),
+        ("results/tiny/lineage/prepare_dataset/Fake.json", "dataset"),
     ],
 )
 def test_a_changed_byte_breaks_its_link_and_no_other(study, capsys, file, link):
@@ -154,7 +154,6 @@ def test_a_missing_record_and_a_missing_file_are_said(study, capsys):
 
 def test_results_of_an_older_version_say_so_and_still_name_the_run(study, capsys):
     shutil.rmtree("results/tiny/lineage")
-    shutil.rmtree("results/datasets/lineage")
     assert main(["lineage", TABLE, *CELL]) == 1
     captured = capsys.readouterr()
     assert captured.out.count("no record results/") == 2 * len(CHAIN) and "BROKEN" not in captured.out
@@ -202,7 +201,7 @@ def test_a_figure_its_runs_and_one_of_them(study, capsys):
         ("results/tiny/summary.html", "page", 1),
         ("results/tiny/tables/table_1.csv", "table", 1),
         ("results/tiny/figures/theory.pdf", "figure", 1),
-        ("results/datasets/Fake.safetensors", "dataset", 1),
+        ("results/tiny/datasets/Fake.safetensors", "dataset", 1),
     ],
 )
 def test_every_kind_of_file(study, capsys, what, first, files):

@@ -499,7 +499,25 @@ def test_prepared_file_of_another_digest_is_refused(prepared, monkeypatch):
 
 def test_foreign_safetensors_is_refused(prepared):
     save_file(load_file(prepared), prepared)  # loses the metadata
-    check_refused(prepared, "Fake", "dataset None")
+    check_refused(
+        prepared, "Fake", "is of another version, or no prepared dataset", "delete it and run again"
+    )
+
+
+def test_prepared_file_of_an_older_version_is_refused(prepared):
+    save_file(load_file(prepared), prepared, metadata={"dataset": "Fake", "digest": DATASETS["Fake"].digest})
+    check_refused(prepared, "Fake", "is of another version", "delete it and run again")
+
+
+def test_the_same_dataset_gives_the_same_bytes_in_any_process(prepared, tmp_path):
+    code = (
+        "import sys; from collapse.datasets.loading import load_arrays;"
+        "from collapse.datasets.prepared import save_prepared;"
+        "save_prepared(load_arrays('Fake', root='.', cache='.'), sys.argv[1], 'Fake')"
+    )
+    for name in ("second", "third"):
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True, cwd=tmp_path)
+        assert (tmp_path / name).read_bytes() == prepared.read_bytes()
 
 
 def test_prepared_arrays_must_fit(tmp_path):

@@ -434,5 +434,5 @@ def test_missing_images_stop_their_runs_and_no_others(tmp_path, monkeypatch):
     runs = pd.read_parquet(tmp_path / "results/tiny/runs.parquet")
     assert runs[runs.experiment == "imagenet"].status.tolist() == ["done"] * 4
     assert runs[runs.experiment == "imagenet"].valid.all() and runs.NC3.notna().all()
-    stored = load_file(tmp_path / "results/datasets/FakeFolder.safetensors")
+    stored = load_file(tmp_path / "results/tiny/datasets/FakeFolder.safetensors")
     assert stored["train_images"].ndim == 2, "an index, no pixels"

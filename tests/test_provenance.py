@@ -21,12 +21,12 @@ def task(tmp_path):
     """A job of rule measure of pack p-0.001, in results/tiny; its input is there."""
     folder = tmp_path / "results/tiny"
     (folder / "packs").mkdir(parents=True)
-    (tmp_path / "results/datasets").mkdir()
-    (tmp_path / "results/datasets/Fake.safetensors").write_bytes(b"data")
+    (tmp_path / "results/tiny/datasets").mkdir()
+    (tmp_path / "results/tiny/datasets/Fake.safetensors").write_bytes(b"data")
     return as_job(
         folder,
         "measure.py",
-        input={"prepared": tmp_path / "results/datasets/Fake.safetensors", "paper": [ROOT / "LICENSE"]},
+        input={"prepared": tmp_path / "results/tiny/datasets/Fake.safetensors", "paper": [ROOT / "LICENSE"]},
         output={"metrics": folder / "packs/metrics.parquet"},
         params={"convention": "reported"},
         wildcards={"pack": "p-0.001"},
@@ -45,7 +45,7 @@ def test_what_went_in_and_came_out_is_in_the_record(task, tmp_path):
     assert record_file(task.log[0]) == tmp_path / "results/tiny/lineage/measure/p-0.001.json"
     prepared, paper = found["inputs"]
     assert prepared == {
-        "name": "prepared", "file": "../datasets/Fake.safetensors", "bytes": 4,
+        "name": "prepared", "file": "datasets/Fake.safetensors", "bytes": 4,
         "sha256": hashlib.sha256(b"data").hexdigest(),
     }  # fmt: skip
     assert (paper["file"], paper["of"]) == ("LICENSE", "project")

@@ -1,9 +1,8 @@
 """What made a file: beside its outputs every job leaves a record of what went in, what came out, and by what.
 
-The record of a job is results/{study}/lineage/{rule}.json, of one of a pack .../{rule}/{pack}.json, of a
-shared dataset results/datasets/lineage/...: where its log is, under another name. It is no output of the
-rule, so that a missing one reruns nothing. `collapse lineage` (collapse.audit) holds it against the bytes
-on disk.
+The record of a job is results/{study}/lineage/{rule}.json, of one of a pack .../{rule}/{pack}.json: where
+its log is, under another name. It is no output of the rule, so that a missing one reruns nothing.
+`collapse lineage` (collapse.audit) holds it against the bytes on disk.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def files_of(named: Any, *, folder: Path) -> list[dict[str, Any]]:
 def place(file: str | Path, *, folder: Path | None) -> dict[str, str]:
     """Where a file is, so that a copy of the results finds it: seen from their folder, or from the project.
 
-    {"file": "../datasets/Digits.safetensors"}; {"file": "reference/reported.yaml", "of": "project"}.
+    {"file": "datasets/Digits.safetensors"}; {"file": "reference/reported.yaml", "of": "project"}.
     """
     path = Path(os.path.abspath(file))  # links are not followed
     if folder is not None and path.is_relative_to(os.path.abspath(folder.parent)):

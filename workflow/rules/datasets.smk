@@ -1,9 +1,9 @@
 rule prepare_dataset:
     """Read a dataset, verify it, and keep it as one file of arrays; of ImageNet an index of its files."""
     output:
-        prepared="results/datasets/{dataset}.safetensors",
+        prepared=f"{RESULTS}/datasets/{{dataset}}.safetensors",
     log:
-        "results/datasets/logs/prepare_dataset/{dataset}.log",
+        f"{RESULTS}/logs/prepare_dataset/{{dataset}}.log",
     localrule: True
     conda:
         "../../envs/collapse.yaml"

@@ -60,7 +60,7 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     if folder is None:
         raise AuditError(f"{file}: not among the results of a study, results/{{study}}/...")
     inside = file.relative_to(folder).parts
-    if folder.name == "datasets":
+    if inside[0] == "datasets":
         chain = [links.dataset_link(file.stem, folder)]
         return Lineage({"file": str(file)}, links.joined(chain), [], None)
     if inside[0] == "packs":

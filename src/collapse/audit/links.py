@@ -98,12 +98,13 @@ def links_of_runs(packs: Mapping[str, str], *, folder: Path, since: str | None =
         for name, record, files in wanted
         for pack in packs
     ]
-    return links + [dataset_link(name, folder.parent / "datasets") for name in dict.fromkeys(packs.values())]
+    return links + [dataset_link(name, folder) for name in dict.fromkeys(packs.values())]
 
 
 def dataset_link(name: str, folder: Path) -> Link:
-    """The prepared file of a dataset."""
-    return link("dataset", [folder / f"{name}.safetensors"], folder=folder, record=f"prepare_dataset/{name}")
+    """The prepared file of a dataset of the study."""
+    file = folder / "datasets" / f"{name}.safetensors"
+    return link("dataset", [file], folder=folder, record=f"prepare_dataset/{name}")
 
 
 def compared(file: Path, recorded: str | None) -> File:

@@ -1,5 +1,10 @@
-"""One safetensors file a dataset, so that the jobs of a study neither unpack nor download again."""
+"""One safetensors file a dataset, so that the jobs of a study neither unpack nor download again.
 
+The same dataset gives the same bytes: what the file says of itself is one entry of its metadata, since
+safetensors writes several in an order of chance.
+"""
+
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from collapse.atomic import write_atomically
 from collapse.datasets.loading import ARRAY_NAMES, array_digest, check_arrays
 from collapse.datasets.registry import DatasetError, get_dataset
+
+ABOUT = "prepared"  # the entry of the metadata: JSON of dataset, digest and arrays_sha256
 
 
 def save_prepared(arrays: Mapping[str, Tensor], path: str | os.PathLike, dataset: str) -> None:
@@ -19,12 +27,10 @@ def save_prepared(arrays: Mapping[str, Tensor], path: str | os.PathLike, dataset
     """
     entry = get_dataset(dataset)
     check_arrays(arrays, entry)
-    path = Path(path)
-    metadata = {"dataset": dataset, "digest": entry.digest, "arrays_sha256": array_digest(arrays)}
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    about = {"dataset": dataset, "digest": entry.digest, "arrays_sha256": array_digest(arrays)}
+    metadata = {ABOUT: json.dumps(about, sort_keys=True)}
     tensors = {name: arrays[name].contiguous() for name in ARRAY_NAMES}
-    save_file(tensors, str(unfinished), metadata=metadata)
-    unfinished.replace(path)
+    write_atomically(Path(path), lambda file: save_file(tensors, file, metadata=metadata))
 
 
 def load_prepared(path: str | os.PathLike, dataset: str) -> dict[str, Tensor]:
@@ -36,21 +42,23 @@ def load_prepared(path: str | os.PathLike, dataset: str) -> dict[str, Tensor]:
     path = Path(path)
     try:
         with safe_open(str(path), framework="pt") as stored:
-            metadata = stored.metadata() or {}
+            about = json.loads((stored.metadata() or {}).get(ABOUT, "null"))
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise _unusable(path, f"cannot be read ({reason}), it is missing or truncated") from error
+    if about is None:
+        raise _unusable(path, "is of another version, or no prepared dataset")
     for key, expected in (("dataset", dataset), ("digest", entry.digest)):
-        if metadata.get(key) != expected:
-            raise _unusable(path, f"has {key} {metadata.get(key)}, expected {expected}")
+        if about.get(key) != expected:
+            raise _unusable(path, f"has {key} {about.get(key)}, expected {expected}")
     try:
         check_arrays(arrays, entry)
     except DatasetError as error:
         raise _unusable(path, f"is altered ({error})") from error
     found = array_digest(arrays)
-    if metadata.get("arrays_sha256") != found:
-        expected = metadata.get("arrays_sha256")
+    if about.get("arrays_sha256") != found:
+        expected = about.get("arrays_sha256")
         raise _unusable(path, f"is altered: SHA-256 expected {expected}, found {found}")
     return arrays
 
