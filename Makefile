@@ -8,7 +8,7 @@ DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper study cluster report test lint format clean
+.PHONY: help setup demo paper study cluster report record restore status test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,19 +22,33 @@ setup: .venv/ready ## build the environment in .venv, versions locked in envs/lo
 
 demo: setup ## every table and figure of the demo study: minutes on two cores, no network
 	$(VENV)/snakemake --cores $(CORES) --config study=demo
+	$(VENV)/collapse record demo
 
 paper: setup ## every table and figure at the paper's own scale: hundreds of GPU-hours
 	$(VENV)/snakemake --cores $(CORES) --config study=paper
+	$(VENV)/collapse record paper
 
 study: setup ## every table and figure of a study: make study STUDY=mini CORES=8
 	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY)
+	$(VENV)/collapse record $(STUDY)
 
 cluster: setup ## the same on a cluster, or a node of GPUs: make cluster STUDY=paper PROFILE=profiles/slurm
 	$(VENV)/snakemake --workflow-profile $(PROFILE) --config study=$(STUDY) device=$(DEVICE)
+	$(VENV)/collapse record $(STUDY)
 
 report: setup ## the study, and one HTML file that shows all of it: results/demo/report.html (STUDY=demo)
 	$(VENV)/snakemake --cores $(CORES) --config study=$(STUDY) --forcerun summary
 	$(VENV)/snakemake --config study=$(STUDY) --report results/$(STUDY)/report.html
+	$(VENV)/collapse record $(STUDY)
+
+record: setup ## let DVC know what a bare `snakemake` has made of the study (STUDY=demo); runs nothing
+	$(VENV)/collapse record $(STUDY)
+
+restore: setup ## bring back the results that dvc.lock names (STUDY=demo), for DVC and for Snakemake
+	$(VENV)/collapse restore $(STUDY)
+
+status: setup ## what Snakemake would run and what DVC calls changed (STUDY=demo)
+	$(VENV)/collapse status $(STUDY)
 
 test: setup ## all tests, the workflow's own among them
 	$(VENV)/pytest --numprocesses $(CORES)
@@ -50,5 +64,5 @@ format: setup ## write the form that `make lint` wants
 	$(VENV)/ruff format .
 	$(VENV)/snakefmt Snakefile workflow/rules
 
-clean: ## remove results of the study (STUDY=demo); datasets and other studies stay
+clean: ## remove results of the study (STUDY=demo); downloads, other studies and DVC's cache stay
 	rm -rf results/$(STUDY)

@@ -4,13 +4,16 @@ From params.yaml to every table and figure of one study:
     snakemake                              all of the study named in params.yaml
     snakemake --config study=mini          another study
     snakemake table_2 figure_5             single targets
+    snakemake runs                         all but the tables and figures, which are targets as well
 """
 
+import os
 import shutil
 from math import ceil
 
 from snakemake.exceptions import WorkflowError
 
+from collapse.code_digests import keep_code_digests
 from collapse.datasets import DATASETS
 from collapse.lineage import code_digest
 from collapse.paper_scale import paper_scale
@@ -55,12 +58,20 @@ ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
 PACKS = runs_by_pack(RUNS)
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
+OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet"]
+OF_TABLES = [
+    *expand(f"{RESULTS}/tables/{{table}}.html", table=["table_1", *TABLES, "claims", "comparison"]),
+    f"{RESULTS}/summary.html",
+    f"{RESULTS}/metrics.json",
+]
+OF_FIGURES = expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=["theory", *FIGURES])
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
 FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
 MINUTES = {
     name: sum(run_minutes(run, config["images_per_second"]) for run in runs) for name, runs in PACKS.items()
 }
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
+keep_code_digests(f"{workflow.basedir}/workflow")  # for DVC
 # A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
 GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 
@@ -72,6 +83,10 @@ wildcard_constraints:
 
 localrules:
     all,
+    datasets,
+    runs,
+    tables,
+    figures,
 
 
 onstart:
@@ -89,15 +104,30 @@ onstart:
 rule all:
     """Every table and figure of the study."""
     input:
-        f"{RESULTS}/runs.parquet",
-        f"{RESULTS}/history.parquet",
-        f"{RESULTS}/tables/table_1.html",
-        f"{RESULTS}/figures/theory.pdf",
-        f"{RESULTS}/tables/claims.html",
-        f"{RESULTS}/tables/comparison.html",
-        f"{RESULTS}/summary.html",
-        expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
-        expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=FIGURES),
+        OF_RUNS,
+        OF_TABLES,
+        OF_FIGURES,
+
+
+# Its parts, as dvc.yaml versions them.
+rule datasets:
+    input:
+        set(PREPARED.values()),
+
+
+rule runs:
+    input:
+        OF_RUNS,
+
+
+rule tables:
+    input:
+        OF_TABLES,
+
+
+rule figures:
+    input:
+        OF_FIGURES,
 
 
 include: "workflow/rules/theory.smk"  #                                section 3.3

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from collapse import measure
-from collapse.parameters import ParameterError, load_parameters
+from collapse.errors import InputError
+from collapse.parameters import load_parameters
 from collapse.runs import run_table, summary, unique_runs
+from collapse.versions import verbs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
         return chosen.command(chosen)
-    except ParameterError as error:
+    except InputError as error:
         print(f"collapse: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `collapse runs paper | head`
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     tracing.add_argument("--json", action="store_true", help="everything, for programs")
     tracing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
     tracing.set_defaults(command=trace)
+    verbs.add_arguments(commands)
     return top
 
 

@@ -32,7 +32,7 @@ rule comparison:
     """Every number that the paper reports beside ours and the closed form."""
     input:
         runs=f"{RESULTS}/runs.parquet",
-        reported=f"{workflow.basedir}/reference/reported.yaml",
+        reported=os.path.relpath(f"{workflow.basedir}/reference/reported.yaml"),  # no path of this machine
     output:
         csv=f"{RESULTS}/tables/comparison.csv",
         markdown=f"{RESULTS}/tables/comparison.md",
@@ -56,3 +56,24 @@ rule comparison:
         code=code_digest(f"{SCRIPTS}/tables/comparison.py"),
     script:
         "../scripts/tables/comparison.py"
+
+
+rule key_numbers:
+    """What `dvc metrics` compares between versions of the study: verdicts, effects, table 2."""
+    input:
+        claims=f"{RESULTS}/tables/claims.csv",
+        table_2=expand(
+            f"{RESULTS}/tables/{{table}}.csv", table=[name for name in TABLES if name == "table_2"]
+        ),
+    output:
+        json=f"{RESULTS}/metrics.json",
+    log:
+        f"{RESULTS}/logs/key_numbers.log",
+    localrule: True
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        code=code_digest(f"{SCRIPTS}/key_numbers.py"),
+    script:
+        "../scripts/key_numbers.py"

@@ -1,0 +1,105 @@
+"""`collapse record`, `restore`, `status` and `snapshot`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from collapse.atomic import write_atomically
+from collapse.versions import stored, tools
+from collapse.versions.snakemake_records import VersionError, restore_records, write_archive
+
+RECORDED = Path("workflow/recorded.yaml")
+SHOWN = 10  # problems, a line each
+
+
+def add_arguments(commands: argparse._SubParsersAction) -> None:
+    """The subcommands, each of one study."""
+    for verb, words in (
+        (record, "let DVC know the results that Snakemake has made; runs nothing"),
+        (restore, "bring back the results that dvc.lock names, for DVC and for Snakemake"),
+        (status, "what Snakemake would run and what DVC calls changed; status 1 where there is any"),
+        (snapshot, "write Snakemake's records of the study into one file: the last stage of dvc.yaml"),
+    ):
+        command = commands.add_parser(verb.__name__, help=words)
+        command.add_argument("study", help="a study of params.yaml")
+        command.set_defaults(command=lambda arguments, verb=verb: verb(arguments.study))
+
+
+def snapshot(study: str) -> int:
+    """The archive of Snakemake's records (collapse.versions.snakemake_records). Raises VersionError."""
+    print(write_archive(study))
+    return 0
+
+
+def record(study: str) -> int:
+    """dvc.lock from what is there, where Snakemake calls it finished. Raises VersionError."""
+    if planned := tools.planned_jobs(study):
+        raise VersionError(
+            f"results/{study} is not what params.yaml and the code now say: Snakemake would run "
+            f"{tools.jobs_in_words(planned)}; make study STUDY={study} runs and records it"
+        )
+    write_archive(study)
+    add_to_recorded(study)
+    tools.commit(study)
+    return status(study)
+
+
+def add_to_recorded(study: str) -> None:
+    """Let dvc.yaml have stages of the study; the comments above the list stay. Raises VersionError."""
+    text = RECORDED.read_text(encoding="utf-8") if RECORDED.is_file() else ""
+    try:
+        known = (yaml.safe_load(text) or {}).get("recorded") or []
+    except (yaml.YAMLError, AttributeError):
+        raise VersionError(f"{RECORDED} is not a list of studies under `recorded:`; mend it") from None
+    if study not in known:
+        comments = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+        added = comments + yaml.safe_dump({"recorded": [*known, study]})
+        write_atomically(RECORDED, lambda partial: partial.write_text(added, encoding="utf-8"))
+
+
+def status(study: str) -> int:
+    """Print what both tools say; 0 where both say up to date. Raises VersionError."""
+    planned, changed = tools.planned_jobs(study), tools.changed_stages(study)
+    print(f"Snakemake: results/{study}: " + (tools.jobs_in_words(planned) if planned else "up to date"))
+    print(f"DVC: results/{study}: " + (", ".join(changed) if changed else "up to date"))
+    for stage, words in changed.items():
+        for line in words:
+            print(f"    {stage}: {line}")
+    return int(bool(planned or changed))
+
+
+def restore(study: str) -> int:
+    """The results of dvc.lock, verified before a file is touched; then `status`. Raises VersionError."""
+    outputs, cache = stored.outputs_of(study), tools.cache_folder()
+    said = ""
+    if "missing" in stored.unusable(outputs, cache=cache).values():
+        fetched = tools.call("dvc", "fetch", *stored.stages_of(study))
+        said = tools.last_words(fetched) if fetched.returncode else ""
+    if problems := stored.unusable(outputs, cache=cache):
+        lines = [
+            f"{one.path}: {problem} ({stored.in_cache(cache, one.md5)})" for one, problem in problems.items()
+        ]
+        remedy = "delete a corrupted object there and in the remote; `dvc push` where the results are whole"
+        raise VersionError(
+            shortened(f"nothing was restored; {remedy}{said and f' (dvc fetch: {said})'}", lines)
+        )
+    files = {one.path: one.md5 for one in stored.files_in(outputs, cache=cache)}
+    if lost := stored.unsaved(outputs, files, cache=cache):
+        lines = [f"{path}: its bytes are nowhere else" for path in lost]
+        raise VersionError(
+            shortened(f"nothing was restored; make record STUDY={study}, or delete them", lines)
+        )
+    tools.checked("dvc", "checkout", *stored.stages_of(study))
+    restore_records(study)
+    print(f"{len(files)} files of results/{study} restored", file=sys.stderr)
+    return status(study)
+
+
+def shortened(head: str, lines: list[str]) -> str:
+    """A message of one line, then a line each; of many the first few."""
+    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    return "\n    ".join([head, *lines[:SHOWN], *more])
