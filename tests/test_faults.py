@@ -364,12 +364,13 @@ def test_two_at_once_and_a_lock_left_behind(tmp_path):
     command = [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/default"]
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     first = subprocess.Popen([*command, "--directory", tmp_path, TARGET], cwd=tmp_path, **quiet)
-    while not list(tmp_path.glob("results/tiny/logs/train/*")):
+    while not (logs := list(tmp_path.glob("results/tiny/logs/train/*"))):
         assert first.poll() is None
         time.sleep(0.05)
+    pack = f"results/tiny/packs/{logs[0].stem}/outcomes.parquet"
     os.killpg(first.pid, signal.SIGSTOP)  # it is still at work, however long the second takes to start
     for ended in (False, True):
-        second = snakemake(tmp_path, TARGET)
+        second = snakemake(tmp_path, pack)
         assert second.returncode == 1
         assert "LockException" in second.stderr and "--unlock" in second.stderr
         assert "Traceback" not in second.stderr
@@ -377,8 +378,8 @@ def test_two_at_once_and_a_lock_left_behind(tmp_path):
             os.killpg(first.pid, signal.SIGKILL)
             first.wait()
     assert snakemake(tmp_path, "--unlock").returncode == 0
-    assert snakemake(tmp_path, TARGET).returncode == 0
-    assert (tmp_path / TARGET).exists() and not list(tmp_path.glob("results/tiny/unfinished/*"))
+    assert snakemake(tmp_path, pack).returncode == 0
+    assert (tmp_path / pack).exists() and not list(tmp_path.glob("results/tiny/unfinished/*"))
 
 
 @through_snakemake
