@@ -38,6 +38,17 @@ def parser() -> argparse.ArgumentParser:
     own = commands.add_parser("measure", help="collapse metrics of your own model's features")
     measure.add_arguments(own)
     own.set_defaults(command=measure.run)
+    planning = commands.add_parser("plan", help="what a study costs: jobs, arithmetic, bytes, hours")
+    planning.add_argument("study", help="a study of params.yaml: demo, mini, core, paper")
+    planning.add_argument("--teraflops", type=positive, help="of a device, 1e12 a second")
+    planning.add_argument("--csv", action="store_true", help="for programs")
+    planning.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    planning.set_defaults(command=plan_study)
+    watching = commands.add_parser("status", help="how far a study's training is")
+    watching.add_argument("study", help="a study of params.yaml")
+    watching.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    watching.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
+    watching.set_defaults(command=study_status)
     judging = commands.add_parser("claims", help="judge the paper's claims on a study's results")
     judging.add_argument("study", help="a study of params.yaml whose results are there")
     judging.add_argument("--details", action="store_true", help="every number behind the verdicts")
@@ -70,6 +81,28 @@ def print_runs(arguments: argparse.Namespace) -> int:
     print("\n" + summary(table).to_string(index=False))
     print(f"\n{len(unique_runs(table))} trainings; a run of two experiments is trained once.")
     return 0
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def plan_study(arguments: argparse.Namespace) -> int:
+    """What a study costs (collapse.plan); imported here, for it needs torch."""
+    from collapse import plan
+
+    return plan.run(arguments)
+
+
+def study_status(arguments: argparse.Namespace) -> int:
+    """How far a study is (collapse.status); imported here, as `plan_study`."""
+    from collapse import status
+
+    return status.run(arguments)
 
 
 def judge_claims(arguments: argparse.Namespace) -> int:

@@ -85,7 +85,7 @@ def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> 
     valid_accuracies: the training accuracy that a valid run reaches, by experiment.
     """
     done = runs.status == "done"
-    wanted = runs.experiment.map(valid_accuracies)
+    wanted = runs.experiment.map(valid_accuracies).astype(float)
     # Not >=: an accuracy that is missing must not pass.
     undertrained = done & ~(runs.train_accuracy >= wanted)
     why = [
