@@ -8,7 +8,7 @@ DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper study cluster report record restore status test lint format clean
+.PHONY: help setup demo paper study cluster report record restore changed test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,8 @@ record: setup ## let DVC know what a bare `snakemake` has made of the study (STU
 restore: setup ## bring back the results that dvc.lock names (STUDY=demo), for DVC and for Snakemake
 	$(VENV)/collapse restore $(STUDY)
 
-status: setup ## what Snakemake would run and what DVC calls changed (STUDY=demo)
-	$(VENV)/collapse status $(STUDY)
+changed: setup ## what Snakemake would run and what DVC calls changed (STUDY=demo)
+	$(VENV)/collapse changed $(STUDY)
 
 test: setup ## all tests, the workflow's own among them
 	$(VENV)/pytest --numprocesses $(CORES)

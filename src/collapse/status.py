@@ -140,8 +140,9 @@ def status_lines(study: str, packs: pd.DataFrame, counts: pd.DataFrame, *, secon
             lines += ["", f"{state}  {pack.pack}  {pack.trained} of {pack.runs} runs", f"  {pack.said}"]
     if (packs.state != DONE).any():
         at_once = max(1, int(states.get(RUNNING, 0)))
-        known = f"{duration(seconds / at_once)}, {at_once} at a time"
-        lines += ["", f"left to train: {'not known, no run is done' if np.isnan(seconds) else known}"]
+        unknown = np.isnan(seconds)
+        known = "not known, no run is done" if unknown else duration(seconds / at_once)
+        lines += ["", f"left to train: {known}" + ("" if unknown else f", {at_once} at a time")]
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`collapse record`, `restore`, `status` and `snapshot`."""
+"""`collapse record`, `restore`, `changed` and `snapshot`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(commands: argparse._SubParsersAction) -> None:
     for verb, words in (
         (record, "let DVC know the results that Snakemake has made; runs nothing"),
         (restore, "bring back the results that dvc.lock names, for DVC and for Snakemake"),
-        (status, "what Snakemake would run and what DVC calls changed; status 1 where there is any"),
+        (changed, "what Snakemake would run and what DVC calls changed; status 1 where there is any"),
         (snapshot, "write Snakemake's records of the study into one file: the last stage of dvc.yaml"),
     ):
         command = commands.add_parser(verb.__name__, help=words)
@@ -45,7 +45,7 @@ def record(study: str) -> int:
     write_archive(study)
     add_to_recorded(study)
     tools.commit(study)
-    return status(study)
+    return changed(study)
 
 
 def add_to_recorded(study: str) -> None:
@@ -61,19 +61,19 @@ def add_to_recorded(study: str) -> None:
         write_atomically(RECORDED, lambda partial: partial.write_text(added, encoding="utf-8"))
 
 
-def status(study: str) -> int:
+def changed(study: str) -> int:
     """Print what both tools say; 0 where both say up to date. Raises VersionError."""
-    planned, changed = tools.planned_jobs(study), tools.changed_stages(study)
+    planned, stages = tools.planned_jobs(study), tools.changed_stages(study)
     print(f"Snakemake: results/{study}: " + (tools.jobs_in_words(planned) if planned else "up to date"))
-    print(f"DVC: results/{study}: " + (", ".join(changed) if changed else "up to date"))
-    for stage, words in changed.items():
+    print(f"DVC: results/{study}: " + (", ".join(stages) if stages else "up to date"))
+    for stage, words in stages.items():
         for line in words:
             print(f"    {stage}: {line}")
-    return int(bool(planned or changed))
+    return int(bool(planned or stages))
 
 
 def restore(study: str) -> int:
-    """The results of dvc.lock, verified before a file is touched; then `status`. Raises VersionError."""
+    """The results of dvc.lock, verified before a file is touched; then `changed`. Raises VersionError."""
     outputs, cache = stored.outputs_of(study), tools.cache_folder()
     said = ""
     if "missing" in stored.unusable(outputs, cache=cache).values():
@@ -96,7 +96,7 @@ def restore(study: str) -> int:
     tools.checked("dvc", "checkout", *stored.stages_of(study))
     restore_records(study)
     print(f"{len(files)} files of results/{study} restored", file=sys.stderr)
-    return status(study)
+    return changed(study)
 
 
 def shortened(head: str, lines: list[str]) -> str:
