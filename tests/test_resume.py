@@ -45,7 +45,7 @@ def folder(tmp_path, prepared, tiny_run):
         {"optimizer": "SGD", "learning_rate": 1e12},
     ]
     runs = [
-        tiny_run | {"epochs": 20, "measure_every": 5, "key": f"{i:012d}"} | x for i, x in enumerate(changes)
+        tiny_run | {"epochs": 40, "measure_every": 10, "key": f"{i:012d}"} | x for i, x in enumerate(changes)
     ]
     (tmp_path / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
     shutil.copy(prepared, tmp_path / "prepared.safetensors")
@@ -256,7 +256,7 @@ def test_signals_save_and_kills_do_no_harm(folder, undisturbed):
     """SIGTERM, SIGINT, then SIGKILL at random moments: the next attempt goes on, and ends the same."""
     for number in (signal.SIGTERM, signal.SIGINT):
         before = states(folder)
-        process = start(folder, save_every_minutes=0.02)
+        process = start(folder, save_every_minutes=0)
         wait_for(lambda before=before: states(folder) not in ({}, before), process)
         process.send_signal(number)
         process.send_signal(number)  # the second does not tear what the first has begun
@@ -265,7 +265,7 @@ def test_signals_save_and_kills_do_no_harm(folder, undisturbed):
         last = errors.splitlines()[-1]
         # Between two runs, where a slow machine may have got to, there is nothing to save.
         assert re.search(
-            rf"stopped by {number.name}(: run \d{{12}} is saved after epoch \d+ of 20; .*)?$", last
+            rf"stopped by {number.name}(: run \d{{12}} is saved after epoch \d+ of 40; .*)?$", last
         )
         assert "Traceback" not in errors
         assert len(states(folder)) <= 1
@@ -287,17 +287,19 @@ def test_signals_save_and_kills_do_no_harm(folder, undisturbed):
 def test_an_interrupted_job_says_where_it_goes_on(folder, undisturbed, monkeypatch, caplog):
     """Stopped in the second run: the first is kept whole, the second goes on mid-way, time left heeds it."""
     caplog.set_level("INFO")
-    write = KeptState.write
+    between_epochs = KeptState.between_epochs
 
-    def stop_at_eleven(self):
-        write(self)
+    def stop_at_eleven(self, take):
+        between_epochs(self, take)
         if self.latest.epoch == 11 and "000000000001" in str(self.file):
+            assert not self.file.exists(), "what is saved is saved by the signal"
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(KeptState, "write", stop_at_eleven)
+        patch.setattr(KeptState, "between_epochs", stop_at_eleven)
+        patch.setattr(run_state, "COPY_SECONDS", 0.0)
         with pytest.raises(SystemExit) as stopped:
-            train_here(folder, save_every_minutes=0)
+            train_here(folder, save_every_minutes=1000)
     assert stopped.value.code == 128 + signal.SIGTERM
     assert (folder / "unfinished/000000000000/outcomes.parquet").exists()
     assert [file.parent.name for file in states(folder)] == ["000000000001"]
@@ -305,5 +307,5 @@ def test_an_interrupted_job_says_where_it_goes_on(folder, undisturbed, monkeypat
     train_here(folder, save_every_minutes=0)
     log = (folder / "logs/train.log").read_text(encoding="utf-8")
     assert "3 runs, 1 of them trained before" in log
-    assert "run 000000000001 goes on from epoch 11 of 20" in log
+    assert "run 000000000001 goes on from epoch 11 of 40" in log
     assert_ends_as(undisturbed, folder)
