@@ -89,6 +89,16 @@ def test_an_added_weight_decay_trains_its_runs_alone(study):
     pd.testing.assert_frame_equal(after.loc[before.index], before)
 
 
+def test_other_packs_train_nothing_again(study):
+    before = pd.read_parquet(study / "results/tiny/runs.parquet")
+    result = snakemake(study, "results/tiny/runs.parquet", "--config", "pack_by=[architecture]")
+    assert result.returncode == 0, result.stderr
+    assert f"{DISTINCT_RUNS} runs, {DISTINCT_RUNS} of them trained before" in result.stderr
+    after = pd.read_parquet(study / "results/tiny/runs.parquet")
+    assert after.pack.nunique() == 1 and before.pack.nunique() == 4
+    pd.testing.assert_frame_equal(after.drop(columns="pack"), before.drop(columns="pack"))
+
+
 def test_a_changed_figure_setting_draws_that_figure(study):
     def recolour(parameters):
         parameters["figures"]["figure_7"]["settings"]["scale"] = "log"

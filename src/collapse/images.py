@@ -14,6 +14,7 @@ from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.prepared import load_prepared
 from collapse.datasets.preprocessing import preprocess, subset
 from collapse.errors import InputError
+from collapse.gpu_choice import use_free_gpu
 
 
 class Images(NamedTuple):
@@ -30,14 +31,19 @@ class DeviceError(InputError):
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is the GPU where there is one. Raises DeviceError when cuda is asked for and absent."""
+    """`auto` is the GPU where there is one, of several one that no other job has taken.
+
+    Raises DeviceError when cuda is asked for and absent.
+    """
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise DeviceError(
             "device: cuda is asked for, but torch sees no GPU here; "
             "set device to auto or cpu (params.yaml, or --config device=cpu)"
         )
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+    if not available or wanted == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", use_free_gpu())
 
 
 def load_images(
