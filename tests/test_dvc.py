@@ -151,9 +151,7 @@ def test_one_changed_setting_redraws_one_figure_in_both(restored):
     set_parameter(restored, lambda its: its["figures"]["figure_7"]["settings"].update(scale="log"))
     assert to_run(restored) == {"figure_7": 1}
     assert list(changed(restored)) == ["figures@tiny"]
-    assert '"figures.figure_7.settings.scale"' in done(restored, "dvc", "params", "diff", "--json") or (
-        "figure_7" in done(restored, "dvc", "params", "diff")
-    )
+    assert "figures.figure_7.settings.scale" in done(restored, "dvc", "params", "diff")
     done(restored, "dvc", "repro", "study@tiny")
     after = times(figures)
     assert {name for name in after if after[name] != before[name]} == {"figure_7.pdf", "figure_7.png"}
@@ -161,36 +159,8 @@ def test_one_changed_setting_redraws_one_figure_in_both(restored):
     assert "figure_7.png" in done(restored, "dvc", "diff", "HEAD")
 
 
-def test_what_a_bare_snakemake_makes_is_named_then_recorded_without_a_run(restored):
-    set_parameter(restored, lambda its: its["figures"]["figure_6"].update(caption="Another caption."))
-    assert "figure_6" in done(restored, "snakemake")
-    assert "figures@tiny" in changed(restored)
-    before = times(restored / "results/tiny/figures")
-    done(restored, "collapse", "record", "tiny")
-    assert times(restored / "results/tiny/figures") == before
-    assert to_run(restored) == {} and changed(restored) == {}
-
-
-def test_a_comment_is_nothing_and_a_formula_is_named_by_both(restored):
-    file = restored / "src/collapse/tables.py"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(f"# A comment.\n{text}", encoding="utf-8")
-    assert to_run(restored) == {} and changed(restored) == {}
-    other = text.replace('MISSING = "–"', 'MISSING = "no value"')
-    assert other != text
-    file.write_text(other, encoding="utf-8")
-    status = call(restored, "collapse", "changed", "tiny")
-    assert status.returncode == 1 and "table_2" in status.stdout
-    assert "tables@tiny: changed deps: workflow/code.json tables modified" in status.stdout
-    refused = call(restored, "collapse", "record", "tiny")
-    assert refused.returncode == 2 and "Snakemake would run" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    file.write_text(text, encoding="utf-8")
-    assert to_run(restored) == {} and changed(restored) == {}
-
-
-def test_an_interrupted_repro_goes_on(restored):
-    names = ("figure_1", "figure_3", "figure_5", "figure_26")
+def test_an_interrupted_repro_goes_on_and_what_a_bare_snakemake_makes_is_recorded(restored):
+    names = {"figure_1", "figure_3", "figure_5"}
 
     def recaption(parameters):
         for name in names:
@@ -204,17 +174,34 @@ def test_an_interrupted_repro_goes_on(restored):
         cwd=restored, env=environment(restored), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
-    while running.poll() is None and times(figures).items() <= before.items():
+    while running.poll() is None and times(figures) == before:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
-    assert running.wait(timeout=120) != 0
+    assert running.wait(timeout=300) != 0
+    done(restored, "snakemake")
+    after = times(figures)
+    assert {name.partition(".")[0] for name in after if after[name] != before[name]} == names
     assert "figures@tiny" in changed(restored)
-    done(restored, "dvc", "repro", "study@tiny")
-    assert to_run(restored) == {} and changed(restored) == {}
-    again = times(figures)
-    assert {name for name in again if again[name] != before[name]} == {
-        f"{name}.{suffix}" for name in names for suffix in ("pdf", "png")
-    }
+    recorded = done(restored, "collapse", "record", "tiny")
+    assert "Snakemake: results/tiny: up to date\nDVC: results/tiny: up to date" in recorded
+    assert times(figures) == after
+
+
+def test_a_comment_is_nothing_and_a_formula_is_named_by_both(restored):
+    file = restored / "src/collapse/tables.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(f"# A comment.\n{text}", encoding="utf-8")
+    assert call(restored, "collapse", "changed", "tiny").returncode == 0
+    other = text.replace('MISSING = "–"', 'MISSING = "no value"')
+    assert other != text
+    file.write_text(other, encoding="utf-8")
+    status = call(restored, "collapse", "changed", "tiny")
+    assert status.returncode == 1 and "table_2" in status.stdout
+    assert "tables@tiny: changed deps: workflow/code.json tables modified" in status.stdout
+    refused = call(restored, "collapse", "record", "tiny")
+    assert refused.returncode == 2 and "Snakemake would run" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    file.write_text(text, encoding="utf-8")
 
 
 def test_what_the_remote_cannot_give_is_named_and_nothing_is_written(origin, tmp_path):
@@ -228,6 +215,7 @@ def test_what_the_remote_cannot_give_is_named_and_nothing_is_written(origin, tmp
     objects[runs].unlink()
     objects[history].chmod(0o644)
     objects[history].write_bytes(b"other bytes")
+    objects[history].chmod(0o444)  # DVC trusts what nobody may write; other objects it verifies itself
     mine = clone / "results/tiny/tables/table_2.csv"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine\n", encoding="utf-8")
@@ -237,6 +225,7 @@ def test_what_the_remote_cannot_give_is_named_and_nothing_is_written(origin, tmp
     assert "results/tiny/history.parquet: corrupted" in refused.stderr
     assert [path for path in (clone / "results").rglob("*") if path.is_file()] == [mine]
     for name, path in objects.items():  # mended, but a file of the user's is in the way
+        path.unlink(missing_ok=True)
         shutil.copy(origin.parent / "remote/files/md5" / name[:2] / name[2:], path)
         (clone / ".dvc/cache/files/md5" / name[:2] / name[2:]).unlink(missing_ok=True)
     refused = call(clone, "collapse", "restore", "tiny")
