@@ -1,0 +1,76 @@
+"""Every benchmark runs, at a size at which its figures mean nothing, and keeps what it measures."""
+
+import importlib
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+
+@pytest.fixture
+def benchmark(monkeypatch, tmp_path):
+    """Runs a benchmark as its command line does; returns what it adds to the results."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    alternating = importlib.import_module("alternating")
+    monkeypatch.setattr(alternating, "RESULTS", tmp_path / "results.csv")
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        importlib.import_module(name).main()
+        return pd.read_csv(tmp_path / "results.csv")
+
+    return run
+
+
+def test_the_metrics_are_those_of_the_usual_way(benchmark):
+    """On ordinary, shifted, collapsed and nearly rank-one features: to 1e-10 of a float64 gold."""
+    table = benchmark("metrics", "--samples", 2000, "--features", 64, "--rounds", 2)
+    deviations = table[table.quantity.str.startswith("largest relative deviation")]
+    ours = deviations[deviations.case == "ours"]
+    assert len(ours) == 4 and (ours.value < 1e-10).all()
+    lost = deviations[(deviations.case == "usual, float32") & deviations.quantity.str.endswith("rank one")]
+    assert lost.value.item() > 0.5, "a float32 pseudo-inverse drops directions"
+    ratios = table[table.quantity == "times faster than usual, float64"]
+    assert len(ratios) == 2 and (ratios.low <= ratios.value).all() and (ratios.value <= ratios.high).all()
+
+
+@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9"])
+def test_the_trainer_against_the_usual_loop(benchmark, architecture):
+    table = benchmark(
+        "trainer", "--architecture", architecture, "--width", 0.0625, "--samples", 256, "--rounds", 1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert table.case.unique().tolist() == ["usual loop", "ours"]
+    assert set(table.quantity) == {"time", "speed", "times faster than usual loop"}
+    assert (table.threads == 1).all() and (table.torch == torch.__version__).all()
+
+
+def test_both_loops_take_the_same_step(benchmark, monkeypatch):
+    """The same batch, network and hyperparameters: the same parameters after it, up to rounding."""
+    trainer = importlib.import_module("trainer")
+    theirs, mine = trainer.networks("ResNet9", width=0.0625, samples=64, device=torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8, generator=generator)
+    pictures = trainer.Pictures(pixels, torch.arange(64) % 10)
+    ready = trainer.preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32)
+    torch.testing.assert_close(torch.stack([picture for picture, _ in pictures]), ready, rtol=0, atol=1e-6)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=trainer.LEARNING_RATE, momentum=trainer.MOMENTUM,
+        weight_decay=trainer.WEIGHT_DECAY,
+    )  # fmt: skip
+    loader = trainer.DataLoader(pictures, trainer.BATCH)
+    images = trainer.SimpleNamespace(train_images=ready, train_labels=pictures.labels)
+    usual = trainer.usual_epoch(theirs, optimizer, loader, torch.device("cpu"))
+    assert usual == pytest.approx(trainer.OurEpochs(mine, images)(), rel=1e-5)
+    for one, other in zip(theirs.parameters(), mine.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.workflow
+def test_the_overhead_of_jobs(benchmark, finished):
+    table = benchmark("overhead", "tiny", "--results", finished / "results")
+    train = table[table.case == "train"]
+    assert train.rounds.item() == 4 and 0 < train.low.item() <= train.high.item()
+    assert {"extract_statistics", "measure", "collect"} <= set(table.case)
