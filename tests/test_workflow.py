@@ -26,8 +26,11 @@ def jobs(folder, *arguments):
 
 @pytest.fixture
 def study(finished, tmp_path):
-    """A copy of the finished study that a test may spoil, Snakemake's records included."""
-    return Path(shutil.copytree(finished, tmp_path / "study"))
+    """A copy of the finished study that a test may spoil, Snakemake's records included.
+
+    At the same depth: Snakemake knows the project's own files by their relative places.
+    """
+    return Path(shutil.copytree(finished, tmp_path, dirs_exist_ok=True))
 
 
 def test_every_table_and_figure_is_there(finished):
