@@ -15,9 +15,15 @@ from snakemake.exceptions import WorkflowError
 
 from collapse.code_digests import keep_code_digests
 from collapse.datasets import DATASETS
-from collapse.lineage import code_digest
+from collapse.lineage import code_digest, yaml_digest
 from collapse.paper_scale import paper_scale
-from collapse.parameters import ParameterError, load_parameters, remaining_studies, validate_parameters
+from collapse.parameters import (
+    ParameterError,
+    in_one_order,
+    load_parameters,
+    remaining_studies,
+    validate_parameters,
+)
 from collapse.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
 from collapse.sections import in_report
 from collapse.target_checks import check_targets
@@ -46,6 +52,7 @@ try:
     validate_parameters(config, source="params.yaml")
     check_targets(config)
     config["studies"] = remaining_studies(config)
+    config.update(in_one_order(config))
     RUNS = run_table(config, config["study"])
 except ParameterError as error:
     raise WorkflowError(error)
@@ -72,6 +79,7 @@ MINUTES = {
 }
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 keep_code_digests(f"{workflow.basedir}/workflow")  # for DVC
+REPORTED = os.path.relpath(f"{workflow.basedir}/reference/reported.yaml")  # so that the project can be moved
 # A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
 GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))
 

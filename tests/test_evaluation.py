@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from collapse.evaluation import Diverged, evaluate, head_metrics, statistics_of
+from collapse.evaluation import Diverged, evaluate, statistics_of
+from collapse.head import head_metrics
 from collapse.images import DeviceError, choose_device, load_images
 from collapse.initialisation import initial_network
 from collapse.metrics import nc0

@@ -7,21 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from tiny_study import snakemake, write_parameters
+from tiny_study import planned_jobs, snakemake, write_parameters
 
 from collapse.parameters import load_parameters
 from collapse.targets import targets_of
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 DISTINCT_RUNS = 13 + 2
-
-
-def jobs(folder, *arguments):
-    """How many jobs of each rule a dry run lists."""
-    result = snakemake(folder, "--dry-run", *arguments)
-    assert result.returncode == 0, result.stderr
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
-    return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
 
 
 @pytest.fixture
@@ -62,34 +54,12 @@ def test_the_two_tables(finished):
     assert abs(followed.NC0 - followed.NC0_closed_form).max() < 1e-4
 
 
-def test_nothing_is_done_twice(study):
-    assert jobs(study) == {}
-
-
 def test_a_progress_line_and_a_log_for_every_job(finished):
     logs = sorted((finished / "results/tiny/logs/train").glob("*.log"))
     assert len(logs) == 4
     text = "".join(log.read_text(encoding="utf-8") for log in logs)
     assert re.search(r"run 1/\d  SGD lr 0.05 .* epoch 6/6  loss [\d.e-]+  \d:\d\d:\d\d left", text)
     assert "diverged: " in text
-
-
-def test_an_added_weight_decay_trains_its_runs_alone(study):
-    before = pd.read_parquet(study / "results/tiny/runs.parquet").set_index(["experiment", "key"])
-
-    def add(parameters):
-        parameters["studies"]["tiny"]["experiments"]["grid"]["rows"][1]["weight_decay"].append(1.0)
-
-    write_parameters(study, add)
-    planned = jobs(study)
-    assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 2
-    assert planned["collect"] == 1 and "prepare_dataset" not in planned
-    result = snakemake(study, "results/tiny/runs.parquet")
-    assert result.returncode == 0, result.stderr
-    assert "4 runs, 3 of them trained before" in result.stderr
-    after = pd.read_parquet(study / "results/tiny/runs.parquet").set_index(["experiment", "key"])
-    assert len(after) == len(before) + 2
-    pd.testing.assert_frame_equal(after.loc[before.index], before)
 
 
 def test_other_packs_train_nothing_again(study):
@@ -100,26 +70,6 @@ def test_other_packs_train_nothing_again(study):
     after = pd.read_parquet(study / "results/tiny/runs.parquet")
     assert after.pack.nunique() == 1 and before.pack.nunique() == 4
     pd.testing.assert_frame_equal(after.drop(columns="pack"), before.drop(columns="pack"))
-
-
-def test_a_changed_figure_setting_draws_that_figure(study):
-    def recolour(parameters):
-        parameters["figures"]["figure_7"]["settings"]["scale"] = "log"
-
-    write_parameters(study, recolour)
-    assert jobs(study) == {"figure_7": 1}
-
-
-def test_what_changes_nothing(study):
-    """The order of keys, and how often states are saved."""
-
-    def reorder(parameters):
-        parameters["save_every_minutes"] = 1
-        tiny = parameters["studies"]["tiny"]
-        tiny["defaults"] = dict(reversed(tiny["defaults"].items()))
-
-    write_parameters(study, reorder)
-    assert jobs(study) == {}
 
 
 def test_bad_parameters_stop_before_any_job_with_one_line(tmp_path):
@@ -150,7 +100,7 @@ def test_a_truncated_weights_file_is_named(study):
 def test_the_paper_lists_its_packs(tmp_path):
     """108 of the grid (table 2 and a part of the heatmap among them), and the other experiments'."""
     write_parameters(tmp_path)
-    planned = jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
+    planned = planned_jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
     assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 137
     assert planned["prepare_dataset"] == 6
     assert sum(name.startswith("figure_") for name in planned) == 57, "and figure 10, which is figure 2"
@@ -165,7 +115,7 @@ def test_what_the_study_lacks_is_said_before_anything_runs(study):
 
 def test_a_figure_printed_twice_is_one_target(study):
     shutil.rmtree(study / "results/tiny/figures")
-    assert jobs(study, "figure_10") == {"figure_2": 1, "figure_10": 1}
+    assert planned_jobs(study, "figure_10") == {"figure_2": 1, "figure_10": 1}
 
 
 def test_the_linter_is_content():

@@ -1,5 +1,7 @@
 """A tiny study that the workflow runs from params.yaml to its last figure, in a few minutes."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,12 +43,22 @@ TINY = {
 }  # fmt: skip
 
 
-def snakemake(folder, *arguments):
+def snakemake(folder, *arguments, project=ROOT):
+    """Snakemake on the study in `folder`, with the workflow and the library of `project`."""
     return subprocess.run(
-        [SNAKEMAKE, "--snakefile", ROOT / "Snakefile", "--profile", ROOT / "profiles/default",
+        [SNAKEMAKE, "--snakefile", project / "Snakefile", "--profile", project / "profiles/default",
          "--directory", folder, *arguments],
         capture_output=True, text=True, timeout=600, cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(project / "src")},
     )  # fmt: skip
+
+
+def planned_jobs(folder, *arguments, project=ROOT):
+    """How many jobs of each rule a dry run lists."""
+    result = snakemake(folder, "--dry-run", *arguments, project=project)
+    assert result.returncode == 0, result.stdout + result.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", result.stdout + result.stderr, re.MULTILINE))
+    return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
 
 
 def write_parameters(folder, change=lambda parameters: None):

@@ -1,9 +1,8 @@
-"""What is seen of a network at one moment: its fit, its class statistics, its last layer."""
+"""What is seen of a network at one moment: its fit and its class statistics."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch.nn import functional
 from collapse.class_statistics import ClassStatistics, class_statistics
 from collapse.datasets.image_folder import FolderImages
 from collapse.images import Images
-from collapse.metrics import nc0, nc0_normalised, singular_values
 
 EVALUATION_BATCH = 1000
 
@@ -69,14 +67,4 @@ def statistics_of(network: nn.Module, images: Images) -> tuple[ClassStatistics, 
         "train_accuracy": train_accuracy,
         "test_loss": test_loss,
         "test_accuracy": test_accuracy,
-    }
-
-
-def head_metrics(network: nn.Module) -> dict[str, Any]:
-    """What the weights of the last layer tell without features: NC0, and the singular values of W."""
-    weight_KD = network.head.weight.detach().double().cpu().numpy()
-    return {
-        "NC0": nc0(weight_KD),
-        "NC0_normalised": nc0_normalised(weight_KD),
-        "singular_values_W": singular_values(weight_KD).tolist(),
     }

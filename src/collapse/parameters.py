@@ -54,7 +54,17 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or " ".join(f"{type(error).__name__}: {error}".split())
         raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
     validate_parameters(parameters, source=str(path))
-    return parameters | {"studies": remaining_studies(parameters)}
+    return in_one_order(parameters | {"studies": remaining_studies(parameters)})
+
+
+def in_one_order(value: Any) -> Any:
+    """The same with the keys of every mapping sorted: their order in a file says nothing.
+
+    So it decides neither the order of runs nor, where Snakemake compares parameters, what is made again.
+    """
+    if isinstance(value, Mapping):
+        return {key: in_one_order(value[key]) for key in sorted(value, key=str)}
+    return [in_one_order(item) for item in value] if isinstance(value, list) else value
 
 
 def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:

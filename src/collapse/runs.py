@@ -51,7 +51,7 @@ IN_PACK_NAME = ["architecture", "dataset", "optimizer", "learning_rate"]
 
 
 def run_table(parameters: Mapping[str, Any], study: str) -> pd.DataFrame:
-    """All runs of a study: columns experiment, key, pack and SETTINGS, in the order of params.yaml.
+    """All runs of a study: columns experiment, key, pack and SETTINGS.
 
     A run asked for by two experiments has a row in each, with the same key; it is trained once.
     Raises ParameterError.

@@ -19,7 +19,8 @@ from torch.nn import functional
 from collapse.class_statistics import to_arrays
 from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.preprocessing import augment
-from collapse.evaluation import Diverged, head_metrics, require_finite, statistics_of
+from collapse.evaluation import Diverged, require_finite, statistics_of
+from collapse.head import head_metrics
 from collapse.images import Images
 from collapse.optimizers import OPTIMIZERS
 from collapse.schedules import SCHEDULES
