@@ -65,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     tracing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
     tracing.set_defaults(command=trace)
     verbs.add_arguments(commands)
+    packing = commands.add_parser("crate", help="a study's results with their provenance, as an RO-Crate")
+    packing.add_argument("study", help="a study whose results are there")
+    packing.add_argument("--output", type=Path, help="a folder or a .zip to copy all to; default: in place")
+    packing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
+    packing.set_defaults(command=pack_crate)
     return top
 
 
@@ -117,6 +122,13 @@ def trace(arguments: argparse.Namespace) -> int:
     from collapse.audit import text
 
     return text.run(arguments)
+
+
+def pack_crate(arguments: argparse.Namespace) -> int:
+    """The RO-Crate of a study (collapse.crate); imported here, for it needs a library that others do not."""
+    from collapse import crate
+
+    return crate.run(arguments)
 
 
 SHOWN = {"experiment", "key", "pack", "architecture", "dataset", "optimizer", "learning_rate"}
