@@ -8,7 +8,7 @@ DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper study cluster report record restore changed test lint format clean
+.PHONY: help setup demo paper study cluster report record restore changed bench test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ restore: setup ## bring back the results that dvc.lock names (STUDY=demo), for D
 
 changed: setup ## what Snakemake would run and what DVC calls changed (STUDY=demo)
 	$(VENV)/collapse changed $(STUDY)
+
+bench: setup ## metrics and trainer timed beside the usual way, what jobs cost: adds to benchmarks/results.csv
+	$(VENV)/python benchmarks/metrics.py
+	$(VENV)/python benchmarks/trainer.py --width 0.25
+	$(VENV)/python benchmarks/trainer.py --width 1 --samples 512
+	$(VENV)/python benchmarks/trainer.py --architecture VGG9 --width 0.25
 
 test: setup ## all tests, the workflow's own among them
 	$(VENV)/pytest --numprocesses $(CORES)

@@ -98,6 +98,9 @@ localrules:
 
 
 onstart:
+    above = next(folder for folder in (RESULTS, "results", ".") if os.path.isdir(folder))
+    if not os.access(above, os.W_OK):
+        raise WorkflowError(f"{RESULTS} cannot be written; make {above} writable, then run again")
     # A job would say so as well, but each for itself. A cluster's GPUs are not where Snakemake runs.
     if config["device"] == "cuda" and workflow.local_exec:
         from collapse.images import DeviceError, choose_device

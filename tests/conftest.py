@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import tiny_study
 import torch
+from filelock import FileLock
 
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
@@ -60,10 +61,16 @@ def tiny_run():
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The tiny study, once from the beginning to its last figure."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny_study.write_parameters(folder)
-    result = tiny_study.snakemake(folder)
-    assert result.returncode == 0, result.stdout + result.stderr
+def finished(tmp_path_factory, worker_id):
+    """The tiny study, once from the beginning to its last figure, for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent / "shared") / "tiny"  # as deep as a tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    done = folder.with_name("tiny.done")
+    with FileLock(f"{folder}.lock"):
+        if not done.exists():
+            tiny_study.write_parameters(folder)
+            result = tiny_study.snakemake(folder)
+            assert result.returncode == 0, result.stdout + result.stderr
+            done.touch()
     return folder

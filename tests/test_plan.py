@@ -1,13 +1,23 @@
 """What a study will cost, held against what training it writes and against the paper's own count."""
 
+import pandas as pd
 import pytest
 from conftest import ROOT
 
 from collapse.cli import main
+from collapse.errors import InputError
 from collapse.images import load_images
 from collapse.initialisation import initial_network
 from collapse.pack_files import prefixed
-from collapse.plan import forward_flops, measured_epochs, plan_table, run_bytes, run_flops, statistics_bytes
+from collapse.plan import (
+    forward_flops,
+    measured_epochs,
+    measured_speeds,
+    plan_table,
+    run_bytes,
+    run_flops,
+    statistics_bytes,
+)
 from collapse.runs import run_table
 from collapse.training import train_run
 
@@ -65,6 +75,29 @@ def test_the_plan_of_the_paper(parameters):
     twice = {name: 2 * speed for name, speed in speeds.items()}
     fast = plan_table(table, images_per_second=twice, teraflops=None)
     assert slow.hours.to_numpy() == pytest.approx(2 * fast.hours.to_numpy())
+
+
+def test_speeds_come_from_the_benchmark(tmp_path, capsys, monkeypatch):
+    """The last measurement on the device counts; half the width is about a quarter of the arithmetic."""
+    file = tmp_path / "results.csv"
+    rows = [
+        ("trainer, ResNet9, width 1, float32", "ours", "speed", 1000, "GPU A"),
+        ("trainer, ResNet9, width 1, float32", "ours", "speed", 2000, "GPU A"),
+        ("trainer, ResNet9, width 1, float32", "usual loop", "speed", 10, "GPU A"),
+        ("trainer, VGG9, width 0.5, float32", "ours", "speed", 4000, "GPU A"),
+        ("trainer, VGG9, width 1, float32", "ours", "speed", 5, "GPU B"),
+    ]
+    columns = ["benchmark", "case", "quantity", "value", "device"]
+    pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+    found = measured_speeds(file, device="gpu a")
+    assert found["ResNet9"] == 2000 and 1000 < found["VGG9"] < 1020
+    with pytest.raises(InputError, match="no speed of training on 'H200'; there are: GPU A, GPU B"):
+        measured_speeds(file, device="H200")
+    monkeypatch.chdir(ROOT)
+    assert main(["plan", "core", "--device", "GPU B", "--benchmarks", str(file)]) == 0
+    assert "measured on GPU B (VGG9), else at images_per_second" in capsys.readouterr().out
+    assert main(["plan", "core", "--device", "GPU B", "--benchmarks", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv: no such file; make bench" in capsys.readouterr().err
 
 
 def test_the_command(capsys, monkeypatch):

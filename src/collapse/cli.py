@@ -40,7 +40,13 @@ def parser() -> argparse.ArgumentParser:
     own.set_defaults(command=measure.run)
     planning = commands.add_parser("plan", help="what a study costs: jobs, arithmetic, bytes, hours")
     planning.add_argument("study", help="a study of params.yaml: demo, mini, core, paper")
-    planning.add_argument("--teraflops", type=positive, help="of a device, 1e12 a second")
+    planning.add_argument("--teraflops", type=positive, help="hours at so many 1e12 operations a second")
+    planning.add_argument(
+        "--device", help="hours at the speed that make bench measured on it: its name, or a part"
+    )
+    planning.add_argument(
+        "--benchmarks", type=Path, default=Path("benchmarks/results.csv"), help="default: %(default)s"
+    )
     planning.add_argument("--csv", action="store_true", help="for programs")
     planning.add_argument("--params", default="params.yaml", help="default: %(default)s")
     planning.set_defaults(command=plan_study)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from collapse.architectures import ARCHITECTURES, Network
 from collapse.class_statistics import ClassStatistics, to_arrays
 from collapse.datasets import DATASETS
+from collapse.errors import InputError
 from collapse.parameters import load_parameters
 from collapse.runs import records, run_table, unique_runs
 
@@ -103,6 +105,32 @@ def flops_per_second(architecture: str, images_per_second: float) -> float:
     return 3 * images_per_second * forward_flops(architecture, dataset, image_size, size, 1.0)
 
 
+def measured_speeds(benchmarks: Path, *, device: str) -> dict[str, float]:
+    """Images a second at the paper's sizes by architecture, as benchmarks/trainer.py measured them last.
+
+    device: the name of what they were measured on, or a part of it. A narrow network's speed counts by
+    its arithmetic. Raises InputError where nothing was measured on the device.
+    """
+    if not benchmarks.exists():
+        raise InputError(f"{benchmarks}: no such file; make bench measures and writes it")
+    table = pd.read_csv(benchmarks)
+    trained = table[(table.quantity == "speed") & (table.case == "ours")]
+    its = trained[trained.device.str.contains(device, case=False, regex=False)]
+    if its.empty:
+        known = ", ".join(trained.device.unique())
+        raise InputError(f"{benchmarks}: no speed of training on {device!r}; there are: {known}")
+    named = its.benchmark.str.extract(r"trainer, (?P<architecture>\w+), width (?P<width>[\d.]+),")
+    found = {}
+    for architecture, width, speed in zip(
+        named.architecture, named.width.astype(float), its.value, strict=True
+    ):
+        dataset, image_size = PAPERS_SIZE[architecture]
+        size = (dataset, image_size, DATASETS[dataset].train_size)
+        arithmetic = [forward_flops(architecture, *size, wide) for wide in (width, 1.0)]
+        found[architecture] = speed * arithmetic[0] / arithmetic[1]
+    return found
+
+
 def plan_table(
     table: pd.DataFrame, *, images_per_second: Mapping[str, float], teraflops: float | None
 ) -> pd.DataFrame:
@@ -136,14 +164,22 @@ def plan_table(
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan. Returns the exit status. Raises ParameterError."""
     parameters = load_parameters(arguments.params)
-    speeds = parameters["images_per_second"]
+    speeds, measured = parameters["images_per_second"], {}
+    if arguments.device:
+        measured = measured_speeds(arguments.benchmarks, device=arguments.device)
     plan = plan_table(
-        run_table(parameters, arguments.study), images_per_second=speeds, teraflops=arguments.teraflops
+        run_table(parameters, arguments.study),
+        images_per_second={**speeds, **measured},
+        teraflops=arguments.teraflops,
     )
     if arguments.csv:
         print(plan.to_csv(index=False), end="")
         return 0
     print(plan.to_string(index=False, float_format=lambda x: f"{x:,.3g}" if x < 100 else f"{x:,.0f}"))
-    at = f"{arguments.teraflops:g} TFLOP/s" if arguments.teraflops else "images_per_second of params.yaml"
+    at = "images_per_second of params.yaml"
+    if measured:
+        at = f"the speed measured on {arguments.device} ({', '.join(measured)}), else at {at}"
+    if arguments.teraflops:
+        at = f"{arguments.teraflops:g} TFLOP/s"
     print(f"\nhours: of one device, at {at}; divide by how many there are.")
     return 0
