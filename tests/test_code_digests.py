@@ -26,10 +26,13 @@ def test_the_digests_are_the_rules_own():
 
 
 def test_the_file_is_written_only_where_it_says_something_else(tmp_path):
-    (tmp_path / "scripts").symlink_to(ROOT / "workflow/scripts")
-    (tmp_path / "code.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")
-    keep_code_digests(tmp_path)
-    assert json.loads((tmp_path / "code.json").read_text(encoding="utf-8")) == code_digests(ROOT / "workflow")
-    before = (tmp_path / "code.json").stat()
-    keep_code_digests(tmp_path)
-    assert (tmp_path / "code.json").stat().st_ino == before.st_ino
+    folder = tmp_path / "workflow"
+    folder.mkdir()
+    (folder / "scripts").symlink_to(ROOT / "workflow/scripts")
+    (tmp_path / "reference").symlink_to(ROOT / "reference")
+    (folder / "code.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    keep_code_digests(folder)
+    assert json.loads((folder / "code.json").read_text(encoding="utf-8")) == code_digests(ROOT / "workflow")
+    before = (folder / "code.json").stat()
+    keep_code_digests(folder)
+    assert (folder / "code.json").stat().st_ino == before.st_ino

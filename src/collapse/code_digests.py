@@ -13,7 +13,7 @@ from typing import Any
 
 from collapse.atomic import write_atomically
 from collapse.datasets.registry import DATASETS
-from collapse.lineage import code_digest
+from collapse.lineage import code_digest, yaml_digest
 from collapse.runs import PROTOCOL
 
 RULES_OF_RUNS = ("extract_statistics", "measure", "collect")
@@ -21,7 +21,8 @@ RULES_OF_TABLES = ("key_numbers", "summary")
 
 
 def code_digests(workflow: Path) -> dict[str, dict[str, Any]]:
-    """By stage of dvc.yaml: the data's checksums, the training's protocol, the digest of each script.
+    """By stage of dvc.yaml: the data's checksums, the training's protocol, the digest of each script; of the
+    numbers that the paper reports what they say.
 
     workflow: the folder of the scripts' folder.
     """
@@ -31,7 +32,7 @@ def code_digests(workflow: Path) -> dict[str, dict[str, Any]]:
     return {
         "datasets": {name: entry.digest for name, entry in sorted(DATASETS.items())},
         "runs": {"train": f"protocol {PROTOCOL}"} | digests(scripts / f"{rule}.py" for rule in RULES_OF_RUNS),
-        "tables": digests(of_tables),
+        "tables": digests(of_tables) | {"reported": yaml_digest(workflow.parent / "reference/reported.yaml")},
         "figures": digests(drawn["figures"]),
     }
 
