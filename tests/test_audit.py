@@ -252,9 +252,9 @@ def test_a_mistake_is_one_line_and_status_2(study, capsys, arguments, wanted):
 
 
 def test_no_record_reruns_nothing(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "study")
-    shutil.rmtree(tmp_path / "study/results/tiny/lineage")
-    planned = snakemake(tmp_path / "study", "--dry-run")
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)  # as deep: see fixture `study` of test_workflow
+    shutil.rmtree(tmp_path / "results/tiny/lineage")
+    planned = snakemake(tmp_path, "--dry-run")
     assert "Nothing to be done" in planned.stdout + planned.stderr
 
 
