@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from collapse.datasets import DATASETS, DataFile, DatasetError, data_root, get_dataset
+from collapse.datasets.formats import read_cifar_batch, read_idx
 from collapse.datasets.loading import array_digest, check_arrays, load_arrays
 from collapse.datasets.prepared import load_prepared, save_prepared
 from collapse.datasets.preprocessing import CROP_PADDING, augment, black_pixel, preprocess, subset
@@ -410,6 +411,44 @@ def test_archive_without_a_member_is_refused(small_cifar, tmp_path):
     archive.write_bytes(tar_bytes(small_cifar, "gz"))
     message = error_of("CIFAR10", root=tmp_path, cache=tmp_path / "cache")
     assert message.startswith(str(archive)) and "it has no test_batch" in message
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("keys", [("data", "labels", "names"), ("labels", "names", "data")])
+def test_a_batch_of_cifar_is_read_without_running_it(protocol, keys, tmp_path):
+    images = np.random.RandomState(0).randint(0, 256, size=(300, 3072)).astype(np.uint8)
+    batch = {
+        "data": images,
+        "labels": [n % 10 for n in range(300)],
+        "names": [f"{n}.png" for n in range(300)],
+    }
+    (tmp_path / "batch").write_bytes(pickle.dumps({key: batch[key] for key in keys}, protocol=protocol))
+    found, labels = read_cifar_batch(tmp_path / "batch")
+    assert np.array_equal(found.flatten(1).numpy(), images) and found.shape == (300, 3, 32, 32)
+    assert labels.tolist() == batch["labels"]
+
+
+def test_our_readers_are_torchvisions(small_fashion, small_cifar, tmp_path):
+    files = write(tmp_path / "FashionMNIST/raw", small_fashion)
+    images, labels = (f"train-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+    theirs = torchvision.datasets.mnist
+    assert torch.equal(read_idx(files / images), theirs.read_image_file(str(files / images)))
+    assert torch.equal(read_idx(files / labels).long(), theirs.read_label_file(str(files / labels)))
+    write(tmp_path / "cifar-10-batches-py", small_cifar)
+    arrays = load_arrays("CIFAR10", root=tmp_path, cache=tmp_path)
+    for part in ("train", "test"):
+        theirs = torchvision.datasets.CIFAR10(str(tmp_path), train=part == "train")
+        assert np.array_equal(arrays[f"{part}_images"].permute(0, 2, 3, 1).numpy(), theirs.data)
+        assert arrays[f"{part}_labels"].tolist() == theirs.targets
+
+
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(DatasetError, match=r"Digits cannot be read without sklearn.*bring results/"):
+        load_arrays("Digits", root=tmp_path, cache=tmp_path)
+    monkeypatch.setitem(sys.modules, "collapse.datasets.torchvision_import", None)
+    with pytest.raises(DatasetError, match=r"cannot be downloaded .*ModuleNotFoundError"):
+        load_arrays("CIFAR10", root=tmp_path, cache=tmp_path)
 
 
 def test_damaged_cifar_file_is_refused(small_cifar, tmp_path):

@@ -50,6 +50,19 @@ def parser() -> argparse.ArgumentParser:
     planning.add_argument("--csv", action="store_true", help="for programs")
     planning.add_argument("--params", default="params.yaml", help="default: %(default)s")
     planning.set_defaults(command=plan_study)
+    training = commands.add_parser("train", help="train without the workflow, where PyTorch is all there is")
+    training.add_argument("--study", required=True, help="a study of params.yaml: demo, mini, core, paper")
+    training.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
+    training.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
+    training.add_argument("--out", type=Path, default=Path("results"), help="default: %(default)s")
+    training.add_argument(
+        "--hours", type=positive, help="stop in time, with status 3; the same command goes on"
+    )
+    training.add_argument(
+        "--data", type=Path, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
+    )
+    training.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    training.set_defaults(command=train_study)
     watching = commands.add_parser("status", help="how far a study's training is")
     watching.add_argument("study", help="a study of params.yaml")
     watching.add_argument("--params", default="params.yaml", help="default: %(default)s")
@@ -107,6 +120,13 @@ def plan_study(arguments: argparse.Namespace) -> int:
     from collapse import plan
 
     return plan.run(arguments)
+
+
+def train_study(arguments: argparse.Namespace) -> int:
+    """Training without the workflow (collapse.bare_training); imported here, as `plan_study`."""
+    from collapse import bare_training
+
+    return bare_training.run(arguments)
 
 
 def study_status(arguments: argparse.Namespace) -> int:

@@ -38,9 +38,11 @@ def collect(
     history = with_closed_form(history, unique_runs(table))[HISTORY_COLUMNS]
     runs = table.merge(stacked(outcomes, ["key", *OUTCOME]), on="key", how="left", validate="m:1")
     if (lost := runs.status.isna()).any():
+        packs = Path(outcomes[0]).parents[1]
+        lacking = " ".join(f"{packs / pack}/outcomes.parquet" for pack in runs[lost].pack.unique())
         raise PackFileError(
-            f"no outcome of run {runs[lost].key.iloc[0]} in {runs[lost].pack.iloc[0]}; "
-            "delete that pack's files and run again"
+            f"no outcome of run {runs[lost].key.iloc[0]}: the files of its pack are of other runs; "
+            f"snakemake --forcerun {lacking} trains what is missing"
         )
     for columns in (
         last_measured(history)[FIT],

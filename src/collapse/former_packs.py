@@ -33,6 +33,9 @@ def take_over(
         place = PackPaths.inside(folder)
         if wanted.isdisjoint(keys_in(place.outcomes)):
             continue
+        if not place.weights.exists():
+            log.warning("%s has no checkpoints: its runs are trained again", folder)
+            continue
         pack = read_pack(place)
         found = wanted & trained_keys(pack)
         for key in sorted(found):

@@ -39,7 +39,7 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not available:
         raise DeviceError(
             "device: cuda is asked for, but torch sees no GPU here; "
-            "set device to auto or cpu (params.yaml, or --config device=cpu)"
+            "set device to auto or cpu (params.yaml, --config device=cpu, collapse train --device cpu)"
         )
     if not available or wanted == "cpu":
         return torch.device("cpu")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)  # the last: a time budget has ended
 
 
 class Interrupted(BaseException):
@@ -23,13 +23,13 @@ class Interrupted(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """As shells have it: 143 for SIGTERM, 130 for SIGINT."""
+        """As shells have it: 143 for SIGTERM, 130 for SIGINT, 142 for SIGALRM."""
         return 128 + self.signal_number
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Let the first SIGTERM or SIGINT raise Interrupted, wherever the program is, and ignore the next.
+    """Let the first of SIGNALS raise Interrupted, wherever the program is, and ignore the next.
 
     The next often comes at once (Slurm and terminals signal whole groups of processes) and must not tear
     what is being saved. A signal that was ignored before, as under nohup, stays so.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from collapse.errors import InputError
 
+if TYPE_CHECKING:
+    import jsonschema
+
+log = logging.getLogger(__name__)
 SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
 # What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.
 FROM_WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError)
@@ -87,16 +91,33 @@ def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def validate_parameters(parameters: Any, *, source: str) -> None:
     """Check against the schema. Raises ParameterError for the problem nearest to the file's top level."""
-    schema = yaml.safe_load((PROJECT_ROOT / SCHEMA_FILE).read_text(encoding="utf-8"))
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(parameters))
-    if errors:
-        raise ParameterError(f"{source}: {describe(min(errors, key=lambda e: len(e.path)))}")
+    for error in schema_errors(parameters, source=source):
+        raise ParameterError(f"{source}: {describe(error)}")
     for path, value in walk(parameters):
         if isinstance(value, float) and not math.isfinite(value):
             raise ParameterError(f"{source}: {dotted(path)}: {value} is not a finite number")
     if parameters["study"] not in parameters["studies"]:
         known = ", ".join(parameters["studies"])
         raise ParameterError(f"{source}: study: unknown study {parameters['study']!r}; one of {known}")
+
+
+def schema_errors(parameters: Any, *, source: str) -> list[jsonschema.ValidationError]:
+    """What the schema has against the parameters, nearest to the top first. Raises ParameterError.
+
+    Without jsonschema, which a machine that only trains may lack, nothing, and a warning says so.
+    """
+    try:
+        import jsonschema
+    except ModuleNotFoundError:
+        log.warning("%s is not checked against its schema: jsonschema is not installed", source)
+        return []
+    file = PROJECT_ROOT / SCHEMA_FILE
+    if not file.is_file():
+        raise ParameterError(f"{file}: no such file; copy the project's folder workflow as well")
+    schema = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(parameters), key=lambda error: len(error.path)
+    )
 
 
 def walk(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:

@@ -127,13 +127,13 @@ def _unpack_tar(dataset: Dataset, archives: list[Path], *, into: Path) -> None:
 
 
 def _download(dataset: Dataset, *, root: Path, into: Path) -> None:
-    # torchvision takes a second to import, and only this needs it here.
-    from collapse.datasets.torchvision_import import torchvision
-
     try:
+        # torchvision takes a second to import, and only this needs it here.
+        from collapse.datasets.torchvision_import import torchvision
+
         with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
             getattr(torchvision.datasets, dataset.name)(str(into), download=True)
-    except (RuntimeError, OSError, http.client.HTTPException) as error:
+    except (RuntimeError, OSError, http.client.HTTPException, ModuleNotFoundError) as error:
         raise DatasetError(
             f"{dataset.name} is not complete under {root} and cannot be downloaded "
             f"({_one_line(error)}); "

@@ -14,14 +14,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from collapse.datasets.preprocessing import normalise
 from collapse.datasets.registry import Dataset, DatasetError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOLDERS = {"train": "train", "test": "val"}  # ImageNet's test images are not published with their labels
 BATCHES_AHEAD = 2
@@ -149,6 +152,8 @@ class FolderImages:
 
 def opened(path: Path, *, size: int) -> Image.Image:
     """The image in a file of `size` bytes, in RGB. Raises DatasetError, which names the file."""
+    from PIL import Image  # where only small datasets are trained on it may be absent
+
     try:
         content = path.read_bytes()
         if len(content) != size:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from collapse.checksums import tensor_digest
 from collapse.datasets.files import verified_folder
+from collapse.datasets.formats import read_cifar_batch, read_idx
 from collapse.datasets.image_folder import read_index
 from collapse.datasets.registry import Dataset, DatasetError, get_dataset
 
@@ -26,20 +27,30 @@ def load_arrays(name: str, *, root: str | os.PathLike, cache: str | os.PathLike)
     truncated or altered, ValueError when the name is unknown.
     """
     dataset = get_dataset(name)
-    if dataset.stays_on_disk:
-        arrays = read_index(dataset, root=Path(root))
-    elif dataset.files:
-        arrays = _READERS[dataset.source](verified_folder(dataset, root=Path(root), cache=Path(cache)))
-    else:
-        arrays = _READERS[dataset.source](dataset)
-        found = array_digest(arrays)
-        if found != dataset.arrays_sha256:
-            raise DatasetError(
-                f"{name} as read here differs from the dataset of that name: SHA-256 of its arrays "
-                f"expected {dataset.arrays_sha256}, found {found}; install the locked versions of "
-                "scikit-learn and NumPy"
-            )
+    try:
+        arrays = _read(dataset, root=Path(root), cache=Path(cache))
+    except ModuleNotFoundError as error:
+        raise DatasetError(
+            f"{name} cannot be read without {error.name}, which is not installed; install it, or bring "
+            f"results/<study>/datasets/{name}.safetensors from a machine that has it"
+        ) from None
     check_arrays(arrays, dataset)
+    return arrays
+
+
+def _read(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Tensor]:
+    if dataset.stays_on_disk:
+        return read_index(dataset, root=root)
+    if dataset.files:
+        return _READERS[dataset.source](verified_folder(dataset, root=root, cache=cache))
+    arrays = _READERS[dataset.source](dataset)
+    found = array_digest(arrays)
+    if found != dataset.arrays_sha256:
+        raise DatasetError(
+            f"{dataset.name} as read here differs from the dataset of that name: SHA-256 of its arrays "
+            f"expected {dataset.arrays_sha256}, found {found}; install the locked versions of "
+            "scikit-learn and NumPy"
+        )
     return arrays
 
 
@@ -72,28 +83,18 @@ def array_digest(arrays: Mapping[str, Tensor]) -> str:
 
 
 def _read_idx(folder: Path) -> dict[str, Tensor]:
-    from collapse.datasets.torchvision_import import torchvision
-
-    # torchvision's readers, not its MNIST class: that one would prefer a `processed/training.pt`
-    # it finds beside the folder, unchecked.
-    idx = torchvision.datasets.mnist
     arrays = {}
     for part, stem in (("train", "train"), ("test", "t10k")):
-        images_NHW = idx.read_image_file(str(folder / f"{stem}-images-idx3-ubyte"))
-        arrays[f"{part}_images"] = images_NHW.unsqueeze(1)
-        arrays[f"{part}_labels"] = idx.read_label_file(str(folder / f"{stem}-labels-idx1-ubyte"))
+        arrays[f"{part}_images"] = read_idx(folder / f"{stem}-images-idx3-ubyte").unsqueeze(1)
+        arrays[f"{part}_labels"] = read_idx(folder / f"{stem}-labels-idx1-ubyte").long()
     return arrays
 
 
 def _read_cifar(folder: Path) -> dict[str, Tensor]:
-    from collapse.datasets.torchvision_import import torchvision
-
     arrays = {}
-    for part in ("train", "test"):
-        data = torchvision.datasets.CIFAR10(str(folder.parent), train=part == "train")
-        images_NCHW = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        arrays[f"{part}_images"] = images_NCHW
-        arrays[f"{part}_labels"] = torch.tensor(data.targets, dtype=torch.int64)
+    for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"])):
+        images, labels = zip(*(read_cifar_batch(folder / name) for name in names), strict=True)
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = torch.cat(images), torch.cat(labels)
     return arrays
 
 

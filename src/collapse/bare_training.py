@@ -1,0 +1,152 @@
+"""`collapse train`: training without the workflow, which takes over what lies there as if it had made it.
+
+A pack goes through the jobs of the rules prepare_dataset, train, extract_statistics and measure, to the
+same files, logs and records. Snakemake believes a pack whose files it finds, so only whole packs get the
+workflow's names. A pack of some experiments' runs alone is kept under a name of its own, and the job that
+trains the whole one finds these runs there by their keys (collapse.former_packs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from collapse.bare_jobs import Study, measure, train
+from collapse.datasets import data_root
+from collapse.errors import InputError
+from collapse.former_packs import keys_in
+from collapse.images import choose_device
+from collapse.interruption import Interrupted, stopped_by_signals
+from collapse.pack_files import PackPaths, read_table
+from collapse.parameters import ParameterError, load_parameters, suggestion
+from collapse.runs import run_table, runs_by_pack
+
+TIME_IS_UP = 3
+# Of a time budget, and a tenth of it at most: for what comes before, and for writing the latest state.
+SECONDS_TO_SAVE = 30.0
+Run = Mapping[str, Any]
+
+
+class OutputError(InputError):
+    """Nothing can be written where the results should lie."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command. Returns 0, 2 after one line where a job failed, 3 where the time was up, 128 + signal."""
+    parameters = load_parameters(arguments.params)
+    table = run_table(parameters, arguments.study)
+    device = arguments.device or parameters["device"]
+    chosen = chosen_runs(table, arguments.experiment)
+    choose_device(device)  # before anything is written
+    study = Study(
+        folder=writable(arguments.out / arguments.study),
+        packs=runs_by_pack(table),
+        device=device,
+        root=arguments.data or data_root(parameters["data_root"]),
+        threads=parameters["threads"],
+        save_every_minutes=parameters["save_every_minutes"],
+    )
+    status = 0
+    try:
+        with stopped_by_signals(), time_budget(arguments.hours):
+            for number, (pack, runs) in enumerate(chosen.items(), 1):
+                print(f"pack {number} of {len(chosen)}: {pack}", flush=True)
+                finish_pack(study, pack, runs, part="-".join([pack, *arguments.experiment]))
+    except Interrupted as stop:
+        status = stop.exit_status
+    except SystemExit as failed:  # `job` has said why
+        status = 2 if failed.code == 1 else failed.code
+    if status == 128 + signal.SIGALRM:
+        print("the time is up; the same command goes on from here")
+        status = TIME_IS_UP
+    print(what_lies_where(study.folder, {run["key"] for runs in chosen.values() for run in runs}))
+    return status
+
+
+def chosen_runs(table: pd.DataFrame, experiments: Sequence[str]) -> dict[str, list[Run]]:
+    """The runs of a study by pack, all or those of the named experiments. Raises ParameterError."""
+    known = list(dict.fromkeys(table.experiment))
+    for name in experiments:
+        if name not in known:
+            raise ParameterError(f"unknown experiment {name!r}; {suggestion(name, known)}")
+    keys = set(table[table.experiment.isin(experiments or known)].key)
+    packs = {pack: [run for run in runs if run["key"] in keys] for pack, runs in runs_by_pack(table).items()}
+    return {pack: runs for pack, runs in packs.items() if runs}
+
+
+def finish_pack(study: Study, pack: str, runs: Sequence[Run], *, part: str) -> None:
+    """Train, extract and measure what is missing of these runs of a pack; fewer than all are kept as `part`.
+
+    Raises SystemExit, as `job` does, and PackFileError.
+    """
+    wanted, packs = {run["key"] for run in runs}, study.folder / "packs"
+    done = [folder for folder in (packs / pack, packs / part) if wanted <= trained(folder)]
+    if done:
+        folder = done[0]
+    else:
+        # What another call left there comes along, for training empties the folder `unfinished`.
+        ended = {file.parent.name for file in study.folder.glob(f"unfinished/{pack}/*/outcomes.parquet")}
+        ended |= trained(packs / part)
+        runs = [run for run in study.packs[pack] if run["key"] in wanted | ended]
+        folder = packs / (pack if len(runs) == len(study.packs[pack]) else part)
+        train(study, pack, runs, folder=folder)
+    if not (folder / "history_metrics.parquet").exists():
+        kept = keys_in(folder / "outcomes.parquet")
+        measure(study, [run for run in study.packs[pack] if run["key"] in kept], folder=folder)
+
+
+@contextmanager
+def time_budget(hours: float | None) -> Iterator[None]:
+    """Let SIGALRM come shortly before so many hours have passed."""
+    if hours is not None:
+        seconds = 3600 * hours
+        signal.setitimer(signal.ITIMER_REAL, seconds - min(SECONDS_TO_SAVE, seconds / 10))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def trained(folder: Path) -> set[str]:
+    """The keys of the runs that a pack has, without those that failed. Raises PackFileError.
+
+    Once a pack is measured nothing reads its checkpoints: they may be left elsewhere.
+    """
+    paths = PackPaths.inside(folder)
+    needed = [paths.outcomes] if (folder / "history_metrics.parquet").exists() else paths
+    if not all(path.exists() for path in needed):
+        return set()
+    outcomes = read_table(paths.outcomes)
+    return set(outcomes.key[outcomes.status != "failed"])
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if it is not there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out: {folder} cannot be made ({error.strerror}); name another") from None
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"--out: {folder} cannot be written to; name another")
+    return folder
+
+
+def what_lies_where(folder: Path, wanted: set[str]) -> str:
+    """How many of the wanted runs are trained, and how large each part of the results is."""
+    places = [*folder.glob("packs/*/"), *folder.glob("unfinished/*/*/")]
+    ended = wanted & set().union(*map(trained, places))
+    lines = [f"{len(ended)} of {len(wanted)} runs are trained; {folder} holds"]
+    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        sizes = {file: file.stat().st_size for file in part.rglob("*") if file.is_file()}
+        weights = sum(size for file, size in sizes.items() if file.name == "weights.safetensors")
+        of_it = f", {weights / 1e6:.2f} MB of it checkpoints (weights.safetensors)" if weights else ""
+        if sizes:
+            lines.append(f"  {part.name:<12}{sum(sizes.values()) / 1e6:10.2f} MB{of_it}")
+    return "\n".join(lines)
