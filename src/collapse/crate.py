@@ -29,6 +29,11 @@ PROFILES = {
 }
 LICENSE = "https://spdx.org/licenses/MIT"
 CODE = "code"  # where the crate has the files of the project
+FORMATS = {
+    ".csv": "text/csv", ".html": "text/html", ".json": "application/json", ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet", ".pdf": "application/pdf", ".png": "image/png",
+    ".py": "text/x-python", ".smk": "text/plain", ".yaml": "application/yaml", "": "text/plain",
+}  # fmt: skip
 FINISHED = "http://schema.org/CompletedActionStatus"
 Record = Mapping[str, Any]
 
@@ -211,7 +216,9 @@ def add_file(crate: ROCrate, recorded: Mapping[str, Any], *, folder: Path) -> En
 
 def facts(path: Path) -> dict[str, Any]:
     """What is said of every file."""
-    return {"name": path.name, "sha256": sha256(path), "contentSize": str(path.stat().st_size)}
+    kind = FORMATS.get(path.suffix, "application/octet-stream")
+    size = str(path.stat().st_size)
+    return {"name": path.name, "encodingFormat": kind, "contentSize": size, "sha256": sha256(path)}
 
 
 def add(crate: ROCrate, identifier: str, kind: str, **properties: Any) -> Entity:
