@@ -8,8 +8,8 @@ names, tables of the right columns and of a row a run and epoch with random numb
 What is timed, in turn: importing the library, the run table, a dry run, a `snakemake` that has nothing to do,
 `dvc status`; then a dry run after every file was touched, so that contents are compared.
 
-Other work on the machine only ever adds time: of the rounds the lowest counts. Time is that of the clock and
-that of the processors, all processes of a command together; memory is the largest resident set of one process.
+Other work on the machine only ever adds time: of the rounds the lowest counts. Time is that of the clock, and
+that of the processors in all processes of a command; memory is the largest resident set of one of them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 STUDY = ["--config", "study=paper"]
 SPECTRUM = 10  # numbers in a spectrum
+# A process of its own: what a command is started from counts as memory that it had.
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(f"\\n{usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}", end="", flush=True)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 IDLE = "Nothing to be done"  # says Snakemake
 
 
@@ -102,16 +110,15 @@ def costs_of_commands(folder: Path, *, rounds: int) -> dict[str, list[Cost]]:
 def cost(command: Sequence[Any], folder: Path, *, must_say: str) -> Cost:
     """Run a command in the project's `folder`. Raises RuntimeError where it fails or does not say so."""
     began = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment(folder))
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode()
-    if process.returncode or must_say not in text:
-        raise RuntimeError(f"{command}: exit status {process.returncode}\n{text[-3000:]}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    launcher = [sys.executable, "-S", "-c", LAUNCHER, *command]
+    done = subprocess.run(launcher, cwd=folder, capture_output=True, text=True, env=environment(folder))
+    seconds = time.monotonic() - began
+    said, _, last = done.stdout.rpartition("\n")
+    text = said + done.stderr
+    if done.returncode or must_say not in text:
+        raise RuntimeError(f"{command}: exit status {done.returncode}\n{text[-3000:]}")
+    processor_time, peak_kilobytes = map(float, last.split())
+    return Cost(seconds, processor_time, peak_kilobytes / 1024)
 
 
 def environment(folder: Path) -> dict[str, str]:
