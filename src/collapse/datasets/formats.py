@@ -1,7 +1,7 @@
 """MNIST's files and CIFAR10's, read with NumPy alone: a machine that only trains may lack torchvision."""
 
-import pickletools
 from pathlib import Path
+from pickletools import genops
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ def read_cifar_batch(path: Path) -> tuple[Tensor, Tensor]:
     longest string, the labels the whole numbers that follow the key `labels`, up to the next key.
     """
     pixels, labels, key = b"", [], None
-    for operation, argument, _ in pickletools.genops(path.read_bytes()):
+    for operation, argument, _ in genops(path.read_bytes()):
         if isinstance(argument, str | bytes | bytearray):
             key = argument if len(argument) < 100 else None
             if len(argument) > len(pixels):  # Python 2 wrote its strings of bytes as text
