@@ -443,7 +443,8 @@ def test_our_readers_are_torchvisions(small_fashion, small_cifar, tmp_path):
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    for name in ("sklearn", "sklearn.datasets"):  # another test may have imported it
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DatasetError, match=r"Digits cannot be read without sklearn.*bring results/"):
         load_arrays("Digits", root=tmp_path, cache=tmp_path)
     monkeypatch.setitem(sys.modules, "collapse.datasets.torchvision_import", None)
