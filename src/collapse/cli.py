@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from collapse import measure
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     planning.add_argument("--csv", action="store_true", help="for programs")
     planning.add_argument("--params", default="params.yaml", help="default: %(default)s")
-    planning.set_defaults(command=plan_study)
+    planning.set_defaults(command=run_of("collapse.plan"))
     training = commands.add_parser("train", help="train without the workflow, where PyTorch is all there is")
     training.add_argument("--study", required=True, help="a study of params.yaml: demo, mini, core, paper")
     training.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
@@ -62,19 +64,19 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
     )
     training.add_argument("--params", default="params.yaml", help="default: %(default)s")
-    training.set_defaults(command=train_study)
+    training.set_defaults(command=run_of("collapse.bare_training"))
     watching = commands.add_parser("status", help="how far a study's training is")
     watching.add_argument("study", help="a study of params.yaml")
     watching.add_argument("--params", default="params.yaml", help="default: %(default)s")
     watching.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
-    watching.set_defaults(command=study_status)
+    watching.set_defaults(command=run_of("collapse.status"))
     judging = commands.add_parser("claims", help="judge the paper's claims on a study's results")
     judging.add_argument("study", help="a study of params.yaml whose results are there")
     judging.add_argument("--details", action="store_true", help="every number behind the verdicts")
     judging.add_argument("--csv", action="store_true", help="the whole table, for programs")
     judging.add_argument("--params", default="params.yaml", help="default: %(default)s")
     judging.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
-    judging.set_defaults(command=judge_claims)
+    judging.set_defaults(command=run_of("collapse.claims.table"))
     tracing = commands.add_parser("lineage", help="where a number, a figure or a run comes from, verified")
     tracing.add_argument("what", help="a file of a study's results, or the key of a run")
     tracing.add_argument("--row", nargs="+", default=[], help="a table's row by its first cells; a run's key")
@@ -82,13 +84,13 @@ def parser() -> argparse.ArgumentParser:
     tracing.add_argument("--study", help="of a run's key: the study, where several have it")
     tracing.add_argument("--json", action="store_true", help="everything, for programs")
     tracing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
-    tracing.set_defaults(command=trace)
+    tracing.set_defaults(command=run_of("collapse.audit.text"))
     verbs.add_arguments(commands)
     packing = commands.add_parser("crate", help="a study's results with their provenance, as an RO-Crate")
     packing.add_argument("study", help="a study whose results are there")
     packing.add_argument("--output", type=Path, help="a folder or a .zip to copy all to; default: in place")
     packing.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
-    packing.set_defaults(command=pack_crate)
+    packing.set_defaults(command=run_of("collapse.crate"))
     return top
 
 
@@ -115,46 +117,13 @@ def positive(text: str) -> float:
     return number
 
 
-def plan_study(arguments: argparse.Namespace) -> int:
-    """What a study costs (collapse.plan); imported here, for it needs torch."""
-    from collapse import plan
+def run_of(module: str) -> Callable[[argparse.Namespace], int]:
+    """The function `run` of a module, imported when it is called: each needs what the others do without."""
 
-    return plan.run(arguments)
+    def run(arguments: argparse.Namespace) -> int:
+        return importlib.import_module(module).run(arguments)
 
-
-def train_study(arguments: argparse.Namespace) -> int:
-    """Training without the workflow (collapse.bare_training); imported here, as `plan_study`."""
-    from collapse import bare_training
-
-    return bare_training.run(arguments)
-
-
-def study_status(arguments: argparse.Namespace) -> int:
-    """How far a study is (collapse.status); imported here, as `plan_study`."""
-    from collapse import status
-
-    return status.run(arguments)
-
-
-def judge_claims(arguments: argparse.Namespace) -> int:
-    """The claims judged (collapse.claims); imported here, for the other commands need no statsmodels."""
-    from collapse.claims import table
-
-    return table.run(arguments)
-
-
-def trace(arguments: argparse.Namespace) -> int:
-    """The lineage of a number (collapse.audit); imported here, as `judge_claims`."""
-    from collapse.audit import text
-
-    return text.run(arguments)
-
-
-def pack_crate(arguments: argparse.Namespace) -> int:
-    """The RO-Crate of a study (collapse.crate); imported here, for it needs a library that others do not."""
-    from collapse import crate
-
-    return crate.run(arguments)
+    return run
 
 
 SHOWN = {"experiment", "key", "pack", "architecture", "dataset", "optimizer", "learning_rate"}
