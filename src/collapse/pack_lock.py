@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from pathlib import Path
 from collapse.errors import InputError
 
 log = logging.getLogger(__name__)
+LOCK = ".lock"
+HOLDER = re.compile(r"process (\d+) on (\S+),")  # as `only_trainer` writes it
 
 
 class PackBusyError(InputError):
@@ -28,7 +31,7 @@ def only_trainer(folder: Path) -> Iterator[None]:
     killed with -9. Raises PackBusyError at once where another process has the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -52,3 +55,21 @@ def only_trainer(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def holder_lives(folder: Path) -> bool | None:
+    """Whether the process that last took the lock of a pack's folder lives; None if it is of another machine.
+
+    The lock itself is not tried: a job that began at that moment would find it taken. Raises OSError where
+    there is no lock.
+    """
+    holder = HOLDER.match((folder / LOCK).read_text(encoding="utf-8"))
+    if not holder or holder[2] != socket.gethostname():
+        return None
+    try:
+        os.kill(int(holder[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

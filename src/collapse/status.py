@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import pandas as pd
 
 from collapse.collect import last_measured, stacked, with_validity
 from collapse.pack_files import PackPaths
+from collapse.pack_lock import holder_lives
 from collapse.parameters import load_parameters
 from collapse.plan import run_flops
 from collapse.report import duration
@@ -25,7 +24,6 @@ from collapse.tables import fates
 DONE, RUNNING, STOPPED, WAITING = "done", "running", "stopped", "waiting"
 # A job on another machine of a cluster: its lock cannot be asked, its log tells that it lives.
 QUIET_MINUTES = 15
-HOLDER = re.compile(r"process (\d+) on (\S+),")
 
 
 def study_status(table: pd.DataFrame, *, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -69,30 +67,13 @@ def stacked_or_none(files: Sequence[Path], columns: Sequence[str]) -> pd.DataFra
 
 
 def is_running(pack: str, *, results: Path) -> bool:
-    """Whether the job that holds the pack's lock lives, as far as can be seen from here.
-
-    The lock itself is not tried: a job that began at that moment would find it taken.
-    """
+    """Whether a job trains the pack, as far as can be seen from here."""
     try:
-        text = (results / "unfinished" / pack / ".lock").read_text(encoding="utf-8")
+        lives = holder_lives(results / "unfinished" / pack)
         quiet = time.time() - os.path.getmtime(results / f"logs/train/{pack}.log")
     except OSError:
         return False
-    holder = HOLDER.match(text)
-    if holder and holder[2] == socket.gethostname():
-        return process_lives(int(holder[1]))
-    return quiet < 60 * QUIET_MINUTES
-
-
-def process_lives(number: int) -> bool:
-    """Whether this machine has a process of that number."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return quiet < 60 * QUIET_MINUTES if lives is None else lives
 
 
 def last_line(file: Path) -> str:
@@ -109,8 +90,8 @@ def seconds_left(table: pd.DataFrame, trained: pd.DataFrame) -> float:
 
     Speed is arithmetic a second by architecture and width, and of one not yet trained that of all.
     """
-    runs = pd.DataFrame(records(unique_runs(table)))
-    runs["flops"] = [run_flops(run) for run in records(runs)]
+    its = records(unique_runs(table))
+    runs = pd.DataFrame(its).assign(flops=[run_flops(run) for run in its])
     known = runs.merge(trained[trained.status == "done"], on="key")
     if known.empty:
         return np.nan
