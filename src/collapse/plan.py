@@ -31,6 +31,7 @@ PAPERS_SIZE = {  # at which params.yaml gives images_per_second
 }  # fmt: skip
 
 
+@cache
 def meta_network(architecture: str, dataset: str, image_size: int, train_size: int, width: float) -> Network:
     """The network's shapes alone."""
     entry = DATASETS[dataset]
@@ -51,6 +52,11 @@ def forward_flops(architecture: str, dataset: str, image_size: int, train_size: 
     return counter.get_total_flops() / len(batch)
 
 
+def network_of(run: Mapping[str, Any]) -> tuple:
+    """What of a run's settings makes its network's shapes."""
+    return tuple(run[name] for name in NETWORK)
+
+
 def measured_epochs(run: Mapping[str, Any]) -> int:
     """How often a run's features are looked at: at initialisation, every so often, and at the end."""
     return len({0, *range(run["measure_every"], run["epochs"] + 1, run["measure_every"]), run["epochs"]})
@@ -61,14 +67,14 @@ def run_flops(run: Mapping[str, Any]) -> float:
     training = 3 * run["epochs"] * run["train_size"]
     images = run["train_size"] + DATASETS[run["dataset"]].test_size
     measuring = (measured_epochs(run) + 1) * images
-    return forward_flops(*(run[name] for name in NETWORK)) * (training + measuring)
+    return forward_flops(*network_of(run)) * (training + measuring)
 
 
 def run_bytes(run: Mapping[str, Any]) -> int:
     """Of a run's checkpoint and of its class statistics, during training and at the end."""
-    return checkpoint_bytes(*(run[name] for name in NETWORK)) + statistics_bytes(
-        DATASETS[run["dataset"]].num_classes, feature_count(*(run[name] for name in NETWORK))
-    ) * (measured_epochs(run) + 1)
+    network = network_of(run)
+    of_one = statistics_bytes(DATASETS[run["dataset"]].num_classes, meta_network(*network).head.in_features)
+    return checkpoint_bytes(*network) + of_one * (measured_epochs(run) + 1)
 
 
 @cache
@@ -76,12 +82,6 @@ def checkpoint_bytes(*network: Any) -> int:
     """Of all parameters and buffers."""
     state = meta_network(*network).state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in state)
-
-
-@cache
-def feature_count(*network: Any) -> int:
-    """p, the width of the last layer's input."""
-    return meta_network(*network).head.in_features
 
 
 @cache
