@@ -5,12 +5,7 @@ from types import SimpleNamespace
 
 from conftest import ROOT
 
-
-class Named(SimpleNamespace):
-    """Files or parameters by their names, as Snakemake hands them over."""
-
-    def items(self):
-        return vars(self).items()
+from collapse.bare_jobs import Named
 
 
 def as_job(folder, script, *, output, params, input=None, config=None, wildcards=None):
