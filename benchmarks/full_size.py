@@ -35,6 +35,7 @@ from safetensors.numpy import save_file
 
 from collapse.collect import TRAINED_COLUMNS
 from collapse.parameters import load_parameters
+from collapse.plan import measured_epochs
 from collapse.results import HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.runs import run_table, unique_runs
 
@@ -170,7 +171,7 @@ def write_file(file: Path, *, table: pd.DataFrame, runs: pd.DataFrame | None) ->
         case "history.parquet":
             write_table(file, TRAINED_COLUMNS, runs.key.repeat(runs.epochs + 1))
         case "history_metrics.parquet":
-            epochs = runs.epochs // runs.measure_every + 1
+            epochs = [measured_epochs(run) for run in runs.to_dict("records")]
             write_table(file, ["key", "epoch", *MEASURES, *SPECTRA], runs.key.repeat(epochs))
         case "metrics.parquet":
             write_table(file, ["key", *MEASURES, *SPECTRA], runs.key)

@@ -1,17 +1,20 @@
-"""The trainer against a training loop as most people write it: one epoch of ResNet9 or VGG9, side by side.
+"""The trainer against a training loop as most people write it: epochs of ResNet9 or VGG9, side by side.
 
     python benchmarks/trainer.py [--architecture ResNet9] [--width 0.25] [--samples 2048] [--device cpu]
 
 The usual loop: a dataset of PIL images with Resize, ToTensor and Normalize, a shuffling DataLoader (without
-workers on the CPU, where they would take the cores that train; with four on a GPU), float32, torch.optim.SGD
-on a list of parameters, and loss.item() every step. Network, batch, learning rate and numerics are the same:
-the two losses of the first epoch are printed. Images are random bytes of FashionMNIST's size.
+workers on the CPU, where they would take the cores that train; with four on a GPU), torch.optim.SGD on a list
+of parameters, PyTorch's own BatchNorm and layout, and loss.item() every step. Network, batch, learning rate
+and precision are the same: the losses of both are printed. Images are random bytes of FashionMNIST's size.
+Each loop has a process of its own, as it would have, and the two take turns.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import multiprocessing
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pandas as pd
@@ -23,10 +26,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from collapse.architectures import ARCHITECTURES
+from collapse.architectures.batch_norm import BatchNorm2d
 from collapse.datasets import DATASETS
 from collapse.datasets.preprocessing import preprocess
 from collapse.datasets.torchvision_import import torchvision
-from collapse.training import FlatParameters, train_epoch, update_rule
+from collapse.freed_memory import keep_freed_memory
+from collapse.precision import PRECISIONS, body_autocast, convolutions_in
+from collapse.steps import FlatParameters, step_of, update_rule
+from collapse.training import train_epoch
 
 BATCH, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.0679, 0.9, 5e-4
 FASHION = DATASETS["FashionMNIST"]
@@ -50,8 +57,20 @@ class Pictures(Dataset):
         return self.transform(picture), int(self.labels[index])
 
 
+def as_usual(network: nn.Module) -> nn.Sequential:
+    """The same modules as people put them together: PyTorch's BatchNorm, and no layout asked for."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.__class__ = nn.BatchNorm2d
+    return nn.Sequential(network.body, network.head)
+
+
 def usual_epoch(
-    network: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, device: torch.device
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader,
+    device: torch.device,
+    precision: str = "float32",
 ) -> float:
     """One epoch of the usual loop; the mean loss."""
     network.train()
@@ -59,7 +78,8 @@ def usual_epoch(
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)
         optimizer.zero_grad()
-        loss = functional.cross_entropy(network(images), labels)
+        with body_autocast(precision, device.type):
+            loss = functional.cross_entropy(network(images), labels)
         loss.backward()
         optimizer.step()
         total += loss.item() * len(labels)
@@ -71,76 +91,107 @@ class OurEpochs:
 
     def __init__(self, network: nn.Module, images: SimpleNamespace):
         self.network, self.images = network, images
-        self.flat, self.state, self.epoch = FlatParameters(network), {}, 0
+        flat, self.state, self.epoch = FlatParameters(network), {}, 0
         rule = update_rule(
-            "SGD", self.flat, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, coupled_fraction=None,
+            "SGD", flat, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, coupled_fraction=None,
             beta2=0.999, epsilon=1e-8,
         )  # fmt: skip
-        self.update = partial(rule, learning_rate=LEARNING_RATE)
+        self.step = step_of(network, flat, rule)
 
     def __call__(self) -> float:
         """One epoch; the mean loss."""
         self.state, loss = train_epoch(
-            self.network, self.flat, self.state, self.images, update=self.update, batch_size=BATCH,
-            seed=3141, epoch=self.epoch, padding=None,
+            self.network, self.state, self.images, step=self.step, learning_rate=LEARNING_RATE,
+            batch_size=BATCH, seed=3141, epoch=self.epoch, padding=None,
         )  # fmt: skip
         self.epoch += 1
         return loss
 
 
-def networks(architecture: str, *, width: float, samples: int, device: torch.device) -> list[nn.Module]:
-    """Two networks of the same initial weights."""
-    made = []
-    for _ in range(2):
-        torch.manual_seed(3141)
-        made.append(
-            ARCHITECTURES[architecture](
-                channels=1, image_size=32, num_classes=10, train_size=samples, width=width
-            ).to(device)
-        )
-    return made
+def new_network(chosen: argparse.Namespace) -> nn.Module:
+    """Of the same initial weights every time."""
+    torch.manual_seed(3141)
+    network = ARCHITECTURES[chosen.architecture](
+        channels=1, image_size=32, num_classes=10, train_size=chosen.samples, width=chosen.width
+    ).to(chosen.device)
+    network.precision = chosen.precision
+    return network
 
 
-def main() -> None:
+def made_pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images (N, 28, 28) of bytes, and labels."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (samples, 28, 28), dtype=torch.uint8, generator=generator)
+    return pixels, torch.arange(samples) % 10
+
+
+def epochs_of(case: str, chosen: argparse.Namespace) -> Callable[[], float]:
+    """What does one more epoch at every call, and returns its loss."""
+    device, network = torch.device(chosen.device), new_network(chosen)
+    pixels, labels = made_pixels(chosen.samples)
+    if case == "ours":
+        keep_freed_memory()  # as a job does that trains
+        ready = preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32)
+        ready = ready.to(device, memory_format=torch.channels_last)
+        return OurEpochs(network, SimpleNamespace(train_images=ready, train_labels=labels.to(device)))
+    network = as_usual(network)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+    )
+    workers = 4 if device.type == "cuda" else 0
+    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=workers)
+    return lambda: usual_epoch(network, optimizer, loader, device, chosen.precision)
+
+
+def serve(connection, case: str, chosen: argparse.Namespace) -> None:
+    """In a process of its own: an epoch for every request, answered by its loss and seconds."""
+    torch.set_num_threads(chosen.threads)
+    with convolutions_in(chosen.precision):
+        epoch = epochs_of(case, chosen)
+        while connection.recv():
+            began = time.perf_counter()
+            loss = epoch()  # reads the loss, so it waits for the device
+            connection.send((loss, time.perf_counter() - began))
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--architecture", default="ResNet9", choices=["ResNet9", "VGG9"])
     parser.add_argument("--width", type=float, default=0.25, help="1 is the paper's; default: %(default)s")
     parser.add_argument("--samples", type=int, default=2048, help="of an epoch; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="tf32", choices=PRECISIONS, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; default: %(default)s")
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = arguments()
     torch.set_num_threads(chosen.threads)
-    device = torch.device(chosen.device)
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (chosen.samples, 28, 28), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(chosen.samples) % 10
-    theirs, mine = networks(chosen.architecture, width=chosen.width, samples=chosen.samples, device=device)
-    optimizer = torch.optim.SGD(
-        theirs.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
-    )
-    workers = 4 if device.type == "cuda" else 0
-    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=workers)
-    ready = preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32).to(device)
-    epochs = OurEpochs(mine, SimpleNamespace(train_images=ready, train_labels=labels.to(device)))
-    losses = {"usual loop": [], "ours": []}
-    seconds = seconds_in_turn(
-        {
-            "usual loop": lambda: losses["usual loop"].append(usual_epoch(theirs, optimizer, loader, device)),
-            "ours": lambda: losses["ours"].append(epochs()),
-        },
-        rounds=chosen.rounds,
-    )
+    processes, asked = multiprocessing.get_context("spawn"), {}
+    losses: dict[str, list[float]] = {"usual loop": [], "ours": []}
+    for case in losses:
+        asked[case], theirs = processes.Pipe()
+        processes.Process(target=serve, args=(theirs, case, chosen), daemon=True).start()
+        theirs.close()
+
+    def epoch(case: str) -> float:
+        asked[case].send(True)
+        loss, seconds = asked[case].recv()
+        losses[case].append(loss)
+        return seconds
+
+    seconds = seconds_in_turn({case: lambda case=case: epoch(case) for case in losses}, rounds=chosen.rounds)
     for case, values in losses.items():
+        asked[case].send(False)
         print(f"{case}: losses {', '.join(f'{loss:.3f}' for loss in values)}")
-    benchmark = f"trainer, {chosen.architecture}, width {chosen.width:g}, float32"
+    what = {"benchmark": f"trainer, {chosen.architecture}, width {chosen.width:g}, {chosen.precision}"}
     speeds = [
-        spread(
-            chosen.samples / seconds[case], benchmark=benchmark, case=case, quantity="speed", unit="images/s"
-        )
+        spread(chosen.samples / seconds[case], **what, case=case, quantity="speed", unit="images/s")
         for case in seconds
     ]
-    record(pd.concat([compared(seconds, benchmark=benchmark, usual="usual loop"), pd.DataFrame(speeds)]))
+    record(pd.concat([compared(seconds, **what, usual="usual loop"), pd.DataFrame(speeds)]))
 
 
 if __name__ == "__main__":

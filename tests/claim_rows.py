@@ -14,7 +14,7 @@ SETTING = {
     "architecture": "ResNet9", "width": 1.0, "dataset": "FashionMNIST", "image_size": 32, "train_size": 60000,
     "augmentation": "none", "learning_rate": 0.001, "momentum": 0.9, "weight_decay": 0.0,
     "coupled_fraction": np.nan, "beta2": 0.999, "epsilon": 1e-8, "schedule": "thirds", "epochs": 200,
-    "batch_size": 128, "measure_every": 5, "seed": 3141,
+    "batch_size": 128, "measure_every": 5, "precision": "float32", "seed": 3141,
 }  # fmt: skip
 THEOREMS = pd.DataFrame({"check": ["alpha", "as printed: limit"], "verdict": ["holds", "fails"]})
 

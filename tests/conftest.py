@@ -56,6 +56,7 @@ def tiny_run():
         "epochs": 5,
         "batch_size": 64,
         "measure_every": 2,
+        "precision": "float32",
         "seed": 3141,
     }
 

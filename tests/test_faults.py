@@ -201,9 +201,10 @@ def test_a_loss_that_is_no_number(loss, runs, prepared, tmp_path, monkeypatch, c
     undisturbed = train(runs, prepared, tmp_path / "undisturbed")
     train_epoch = training.train_epoch
 
-    def spoilt(network, flat, state, images, *, epoch, **settings):
-        state, found = train_epoch(network, flat, state, images, epoch=epoch, **settings)
-        return state, loss if epoch == 1 and settings["update"].keywords["coupled_decay"] == 0.01 else found
+    def spoilt(network, state, images, *, epoch, step, **settings):
+        state, found = train_epoch(network, state, images, epoch=epoch, step=step, **settings)
+        rule = step.keywords["rule"]
+        return state, loss if epoch == 1 and rule.keywords["coupled_decay"] == 0.01 else found
 
     monkeypatch.setattr(training, "train_epoch", spoilt)
     pack = train(runs, prepared, tmp_path)

@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).with_name("golden") / "trajectories.json"
 RUN = {
     "width": 0.0625, "dataset": "Fake", "train_size": 300, "augmentation": "none", "momentum": 0.9,
     "weight_decay": 0.01, "beta2": 0.999, "epsilon": 1e-8, "schedule": "thirds", "epochs": 4,
-    "batch_size": 64, "measure_every": 4, "seed": 3141,
+    "batch_size": 64, "measure_every": 4, "precision": "float32", "seed": 3141,
 }  # fmt: skip
 CASES = [(architecture, optimizer) for architecture in ARCHITECTURES for optimizer in OPTIMIZERS]
 

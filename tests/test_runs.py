@@ -133,7 +133,7 @@ OTHERS = {
     "architecture": "VGG9", "width": 0.25, "dataset": "MNIST", "image_size": 9, "train_size": 10,
     "augmentation": "crop_flip", "optimizer": "AdamInterpolated", "learning_rate": 0.5, "momentum": 0.25,
     "weight_decay": 0.125, "coupled_fraction": 0.5, "beta2": 0.9, "epsilon": 0.1, "schedule": "constant",
-    "epochs": 3, "batch_size": 7, "measure_every": 2, "seed": 1,
+    "epochs": 3, "batch_size": 7, "measure_every": 2, "precision": "float32", "seed": 1,
 }  # fmt: skip
 
 

@@ -30,6 +30,17 @@ def test_sum_of_the_papers_schedule():
     assert sum(rates) == pytest.approx(0.5 * total)
 
 
+def test_features_are_looked_at_often_at_first():
+    def seen(epochs, measure_every):
+        when = {"epochs": epochs, "measure_every": measure_every}
+        return [epoch for epoch in range(epochs + 1) if schedules.is_measured(epoch, **when)]
+
+    assert seen(200, 10) == [0, 1, 2, 4, 8, *range(10, 201, 10)]
+    assert seen(3, 1) == [0, 1, 2, 3]
+    assert seen(7, 4) == [0, 1, 2, 4, 7]
+    assert seen(1, 10) == [0, 1]
+
+
 def test_cosine_with_warmup_over_a_twentieth_of_the_epochs():
     """The ViT's 200 epochs: ten of warm-up, then half a cosine that ends near 0."""
     factors = [schedules.cosine_warmup(epoch, 200) for epoch in range(200)]

@@ -16,7 +16,7 @@ from collapse.optimizers import OPTIMIZERS
 from collapse.pack_files import PackPaths, read_pack
 from collapse.packs import train_pack
 from collapse.runs import run_table
-from collapse.training import FlatParameters
+from collapse.steps import FlatParameters
 
 SHAPE = {"channels": 1, "image_size": 16, "num_classes": 10, "train_size": 100, "width": 0.125}
 

@@ -19,6 +19,7 @@ TINY = {
         "architecture": "ResNet9", "dataset": "Fake", "width": 0.0625, "image_size": 8,
         "augmentation": "none", "schedule": "thirds", "epochs": 6, "batch_size": 16, "beta2": 0.999,
         "epsilon": 1e-8, "seed": 3141, "measure_every": 3, "momentum": 0.9,
+        "precision": "float32",
     },
     "experiments": {
         "grid": {

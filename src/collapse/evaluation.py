@@ -36,7 +36,7 @@ def evaluate(
     All features are on the device at once, for a moment twice: ResNet50's of ImageNet are 10.5 GB.
     """
     network.eval()
-    features = torch.cat([network.body(batch) for batch in images.split(EVALUATION_BATCH)])
+    features = torch.cat([network.features(batch) for batch in images.split(EVALUATION_BATCH)])
     if not features.isfinite().all():
         raise Diverged("features are not finite")
     logits = network.head(features)

@@ -13,6 +13,7 @@ from collapse.evaluation import statistics_of
 from collapse.images import choose_device, load_images
 from collapse.initialisation import initial_network
 from collapse.pack_files import of_run, prefixed, read_tensors, save_tensors
+from collapse.precision import convolutions_in
 
 
 def extract_statistics(
@@ -36,6 +37,7 @@ def extract_statistics(
         if state := of_run(trained, run["key"]):
             network = initial_network(run).to(chosen)
             network.load_state_dict(state)
-            found, _ = statistics_of(network, images)
+            with convolutions_in(run["precision"]):
+                found, _ = statistics_of(network, images)
             arrays |= prefixed(run["key"], to_arrays(found))
     save_tensors({name: torch.from_numpy(array) for name, array in arrays.items()}, statistics)

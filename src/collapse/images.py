@@ -74,7 +74,7 @@ def wanted_images(
     """The stored images, or those of a stored index, as `run` wants them."""
     entry, shape = DATASETS[run["dataset"]], {"dataset": run["dataset"], "image_size": run["image_size"]}
     if not entry.stays_on_disk:
-        return preprocess(stored, **shape).to(device)
+        return preprocess(stored, **shape).to(device, memory_format=torch.channels_last)
     return FolderImages(
         stored,
         folder=Path(root) / entry.folder,

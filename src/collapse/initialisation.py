@@ -19,10 +19,12 @@ def initial_network(run: Mapping[str, Any]) -> Network:
     dataset = DATASETS[run["dataset"]]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run["seed"])
-        return ARCHITECTURES[run["architecture"]](
+        network = ARCHITECTURES[run["architecture"]](
             channels=dataset.channels,
             image_size=run["image_size"],
             num_classes=dataset.num_classes,
             train_size=run["train_size"],
             width=run["width"],
         )
+    network.precision = run["precision"]
+    return network

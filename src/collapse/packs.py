@@ -16,6 +16,7 @@ import torch
 from collapse.datasets.preprocessing import black_pixel
 from collapse.errors import InputError
 from collapse.evaluation import Diverged
+from collapse.freed_memory import keep_freed_memory
 from collapse.images import DeviceError, Images, choose_device, load_images
 from collapse.initialisation import initial_network
 from collapse.interruption import Interrupted, stopped_by_signals
@@ -32,6 +33,7 @@ from collapse.pack_files import (
     write_pack,
 )
 from collapse.pack_lock import only_trainer
+from collapse.precision import convolutions_in
 from collapse.provenance import commit_words, project_state
 from collapse.run_state import KeptState
 from collapse.runs import PROTOCOL
@@ -63,6 +65,7 @@ def train_pack(
     from its latest state there, to the same bits; SIGTERM and SIGINT save one and raise Interrupted.
     root: see `load_images`. Raises PackFileError, DatasetError, DeviceError and PackBusyError.
     """
+    keep_freed_memory()
     with only_trainer(unfinished), stopped_by_signals():
         packs = [read_pack(paths)] if all(path.exists() for path in paths) else []
         packs += finished_parts(unfinished)
@@ -180,10 +183,11 @@ def train_from(
     if begin:
         log.info("run %s goes on from epoch %d of %d", run["key"], begin.epoch, run["epochs"])
     try:
-        return train_run(
-            initial_network(run).to(device), images, padding=padding, progress=progress, begin=begin,
-            between_epochs=state.between_epochs, **settings,
-        )  # fmt: skip
+        with convolutions_in(run["precision"]):
+            return train_run(
+                initial_network(run).to(device), images, padding=padding, progress=progress, begin=begin,
+                between_epochs=state.between_epochs, **settings,
+            )  # fmt: skip
     except Interrupted as stop:
         saved = f"saved after epoch {state.latest.epoch} of {run['epochs']}" if state.write() else "not saved"
         words = f": run {run['key']} is {saved}; run again and the pack goes on from there"

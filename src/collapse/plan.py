@@ -23,6 +23,7 @@ from collapse.datasets import DATASETS
 from collapse.errors import InputError
 from collapse.parameters import load_parameters
 from collapse.runs import records, run_table, unique_runs
+from collapse.schedules import is_measured
 
 NETWORK = ("architecture", "dataset", "image_size", "train_size", "width")
 PAPERS_SIZE = {  # at which params.yaml gives images_per_second
@@ -59,7 +60,8 @@ def network_of(run: Mapping[str, Any]) -> tuple:
 
 def measured_epochs(run: Mapping[str, Any]) -> int:
     """How often a run's features are looked at: at initialisation, every so often, and at the end."""
-    return len({0, *range(run["measure_every"], run["epochs"] + 1, run["measure_every"]), run["epochs"]})
+    when = {"epochs": run["epochs"], "measure_every": run["measure_every"]}
+    return sum(is_measured(epoch, **when) for epoch in range(run["epochs"] + 1))
 
 
 def run_flops(run: Mapping[str, Any]) -> float:

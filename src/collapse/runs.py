@@ -16,7 +16,7 @@ from collapse.parameters import ParameterError
 
 # Raised whenever a change to training, initialisation, data order or preprocessing changes a number
 # (tests/test_golden_trajectories.py notices). Results of another protocol are trained again.
-PROTOCOL = 1
+PROTOCOL = 2
 
 # What determines a run's result, and its type; with the dataset's digest and PROTOCOL, a run's key.
 SETTINGS: dict[str, type] = {
@@ -37,13 +37,14 @@ SETTINGS: dict[str, type] = {
     "epochs": int,
     "batch_size": int,
     "measure_every": int,
+    "precision": str,
     "seed": int,
 }
 OPTIONAL = ("coupled_fraction", "train_size")  # nothing: no such setting; all training images
 # The runs of a pack always have these in common, whatever pack_by says.
 PACK_SHARES = [
     "architecture", "width", "dataset", "image_size", "train_size", "augmentation",
-    "schedule", "epochs", "batch_size", "measure_every",
+    "schedule", "epochs", "batch_size", "measure_every", "precision",
 ]  # fmt: skip
 # Pixels a side. Here beside collapse.architectures' own, which cannot be read without torch.
 SMALLEST_IMAGE = {"ResNet9": 8, "VGG9": 16, "MLP": 1, "UFM": 1, "ViT": 8, "ResNet50": 32}

@@ -36,6 +36,15 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 }
 
 
+def is_measured(epoch: int, *, epochs: int, measure_every: int) -> bool:
+    """Whether the features are looked at after `epoch`, 0 being initialisation, `epochs` the end.
+
+    After 1, 2, 4, ... epochs, where most happens, until every `measure_every`-th is due; and at both ends.
+    """
+    early = epoch < measure_every and epoch & (epoch - 1) == 0  # 0 or a power of two
+    return early or epoch % measure_every == 0 or epoch == epochs
+
+
 def batches_per_epoch(num_samples: int, batch_size: int) -> int:
     """Batches an epoch, the last smaller one kept: 469 for 60,000 samples in batches of 128."""
     return math.ceil(num_samples / batch_size)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from collapse.class_statistics import to_arrays
 from collapse.datasets.image_folder import FolderImages
@@ -22,8 +21,8 @@ from collapse.datasets.preprocessing import augment
 from collapse.evaluation import Diverged, require_finite, statistics_of
 from collapse.head import head_metrics
 from collapse.images import Images
-from collapse.optimizers import OPTIMIZERS
-from collapse.schedules import SCHEDULES
+from collapse.schedules import SCHEDULES, is_measured
+from collapse.steps import FlatParameters, State, Step, step_of, update_rule
 
 MINIBATCH_STREAM, AUGMENTATION_STREAM = 1, 2
 
@@ -70,10 +69,15 @@ def seeded_generator(seed: int, epoch: int, stream: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * 10 + stream)
 
 
-def minibatches(num_samples: int, *, batch_size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-    """Every sample once, in an order that depends on (seed, epoch); the last batch may be smaller."""
+def minibatches(
+    num_samples: int, *, batch_size: int, seed: int, epoch: int, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Every sample once, in an order that depends on (seed, epoch); the last batch may be smaller.
+
+    device: where the indices are wanted, all brought there at once.
+    """
     generator = seeded_generator(seed, epoch, MINIBATCH_STREAM)
-    yield from torch.randperm(num_samples, generator=generator).split(batch_size)
+    yield from torch.randperm(num_samples, generator=generator).to(device).split(batch_size)
 
 
 def augmented_batches(
@@ -83,8 +87,9 @@ def augmented_batches(
     padding: Tensor | None,
     generator: torch.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices and images of each batch, on the device of the images; every random draw is `generator`'s.
+    """Indices and images of each batch; every random draw is `generator`'s.
 
+    batches: indices where the images are; of images in files on the CPU.
     padding: the value a channel that random crops are padded with; None does without. Images in files
     have an augmentation of their own.
     """
@@ -92,45 +97,17 @@ def augmented_batches(
         yield from images.batches(batches, generator=generator)
         return
     for indices in batches:
-        indices = indices.to(images.device, non_blocking=True)
         batch = images[indices]
         yield indices, batch if padding is None else augment(batch, padding_C=padding, generator=generator)
 
 
-class FlatParameters:
-    """All parameters of a network in one vector, and their gradients in another.
-
-    The network's own parameters become views, so an update rule is applied once a step to everything
-    that is trained: weights, biases and BatchNorm alike, all of which the paper decays. `decayed` is
-    None then; where the network exempts its vectors, it is 1 at what decays and 0 elsewhere.
-    """
-
-    def __init__(self, network: nn.Module):
-        parameters = list(network.parameters())
-        self.values = torch.cat([parameter.detach().flatten() for parameter in parameters])
-        self.gradients = torch.zeros_like(self.values)
-        sizes = [parameter.numel() for parameter in parameters]
-        pieces = zip(parameters, self.values.split(sizes), self.gradients.split(sizes), strict=True)
-        for parameter, values, gradients in pieces:
-            parameter.data = values.view_as(parameter)
-            parameter.grad = gradients.view_as(parameter)
-        self.decayed = None
-        if not network.decay_vectors:
-            ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
-            self.decayed = torch.cat(ones)
-
-    def decay(self, strength: float) -> float | Tensor:
-        """A weight decay as an update rule takes it: one number, or a number a parameter."""
-        return strength if self.decayed is None else strength * self.decayed
-
-
 def train_epoch(
     network: nn.Module,
-    flat: FlatParameters,
-    state: dict[str, Tensor],
+    state: State,
     images: Images,
     *,
-    update: Callable,
+    step: Step,
+    learning_rate: float,
     batch_size: int,
     seed: int,
     epoch: int,
@@ -138,22 +115,19 @@ def train_epoch(
 ) -> tuple[dict[str, Tensor], float]:
     """One pass over the training set. Returns the optimizer's state and the mean loss of the batches.
 
-    padding: see `augmented_batches`.
+    step: `training_step` of this network. padding: see `augmented_batches`.
     """
     network.train()
     generator = seeded_generator(seed, epoch, AUGMENTATION_STREAM)
-    total = torch.zeros((), dtype=torch.float64, device=images.train_images.device)
+    total = torch.zeros((), dtype=torch.float64, device=images.train_labels.device)
     num_samples = len(images.train_labels)
-    batches = minibatches(num_samples, batch_size=batch_size, seed=seed, epoch=epoch)
+    place = "cpu" if isinstance(images.train_images, FolderImages) else total.device
+    batches = minibatches(num_samples, batch_size=batch_size, seed=seed, epoch=epoch, device=place)
     for indices, batch in augmented_batches(
         images.train_images, batches, padding=padding, generator=generator
     ):
-        loss = functional.cross_entropy(network(batch), images.train_labels[indices])
-        flat.gradients.zero_()
-        loss.backward()
-        values, state = update(flat.values, flat.gradients, state)
-        flat.values.copy_(values)
-        total += loss.detach() * len(indices)
+        state, loss = step(state, batch, images.train_labels[indices], learning_rate)
+        total += loss * len(indices)
     return state, total.item() / num_samples
 
 
@@ -180,26 +154,27 @@ def train_run(
     progress: called with the epoch and its loss after every epoch.
     begin: go on from there, to the same bits as if nothing had come between.
     between_epochs: called after every epoch with what returns that Moment, at the price of a copy.
-    Every epoch from 0 (initialisation) on is recorded; what needs the features at initialisation, every
-    `measure_every` epochs and at the end.
+    Every epoch from 0 (initialisation) on is recorded; what needs the features where `is_measured` says.
     """
     started = time.monotonic() - (begin.seconds if begin else 0.0)
     flat, record = FlatParameters(network), Record(network, images)
     rule = update_rule(optimizer, flat, **hyperparameters)
+    step = step_of(network, flat, rule)
+    looks = partial(is_measured, epochs=epochs, measure_every=measure_every)
     if begin:
         epoch, state = begin.epoch, restored(begin, network, flat, record)
     else:
         epoch, state = 0, {}
-        record.add(0, features=True)
+        record.add(0, features=looks(0))
     reason = ""
     while epoch < epochs and not reason:
         epoch += 1
         rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
         state, loss = train_epoch(
-            network, flat, state, images, update=partial(rule, learning_rate=rate),
+            network, state, images, step=step, learning_rate=rate,
             batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
         )  # fmt: skip
-        reason = record.after(epoch, flat, features=epoch % measure_every == 0 or epoch == epochs,
+        reason = record.after(epoch, flat, features=looks(epoch),
                               learning_rate=rate, running_loss=loss)  # fmt: skip
         if not reason:
             progress(epoch, loss)
@@ -213,14 +188,6 @@ def train_run(
         trajectory=record.trajectory,
         weights=None if reason else copied_weights(network),
     )
-
-
-def update_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float | None) -> Callable:
-    """The optimizer's rule with everything fixed that stays so through a run."""
-    entry = OPTIMIZERS[optimizer]
-    fixed = entry.hyperparameters(**hyperparameters)
-    fixed |= {name: flat.decay(fixed[name]) for name in ("coupled_decay", "decoupled_decay")}
-    return partial(entry.rule, **fixed)
 
 
 def moment(
@@ -289,4 +256,5 @@ class Record:
 
 def copied_weights(network: nn.Module) -> dict[str, Tensor]:
     """The state dict on the CPU, no tensor sharing memory with another."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    as_saved = {"memory_format": torch.contiguous_format, "copy": True, "device": "cpu"}
+    return {name: tensor.detach().to(**as_saved) for name, tensor in network.state_dict().items()}

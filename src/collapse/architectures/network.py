@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from collapse.architectures.batch_norm import BatchNorm2d
+from collapse.precision import body_autocast
+
 
 class Network(nn.Module):
-    """logits_NK = head(body(images_NCHW)): the features h_n are the input of the last linear layer.
+    """logits_NK = head(features(images_NCHW)): the features h_n are the input of the last linear layer.
 
     `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K), its weight is the
     W (K, p) of the paper. `decay_vectors` says whether weight decay touches biases and the scales and
-    shifts of normalisations too: in the paper everywhere but in the ViT.
+    shifts of normalisations too: in the paper everywhere but in the ViT. `precision` is that of the body,
+    one of collapse.precision; a run's own is set by collapse.initialisation.
     """
 
     def __init__(self, *, body: nn.Module, head: nn.Linear, decay_vectors: bool = True):
@@ -20,9 +24,25 @@ class Network(nn.Module):
         self.body = body
         self.head = head
         self.decay_vectors = decay_vectors
+        self.precision = "float32"
+
+    def features(self, images_NCHW: Tensor) -> Tensor:
+        """h_n (N, p), whatever the precision of the body in that of the head's weights."""
+        with body_autocast(self.precision, images_NCHW.device.type):
+            features_NP = self.body(channels_last(images_NCHW))
+        return features_NP.to(self.head.weight.dtype)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        return self.head(self.body(images_NCHW))
+        return self.head(self.features(images_NCHW))
+
+
+def channels_last(images_NCHW: Tensor) -> Tensor:
+    """The same images, a pixel's channels beside each other in memory: convolutions then compute so.
+
+    Where there is one channel, its images are so already, but only strides written like this say it.
+    """
+    N, C, H, W = images_NCHW.shape
+    return images_NCHW.permute(0, 2, 3, 1).flatten().view(N, H, W, C).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ def convolution_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """conv 3x3 (bias, padding 1) - BatchNorm - ReLU: image size unchanged."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1),
-        nn.BatchNorm2d(out_channels),
+        BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 

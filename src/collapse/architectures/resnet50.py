@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from collapse.architectures.batch_norm import BatchNorm2d
 from collapse.architectures.network import Network, RequireImageSize, scaled_channels
 
 SMALLEST_IMAGE_SIZE = 32  # five halvings
@@ -20,7 +21,7 @@ def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network
     body = nn.Sequential(
         RequireImageSize(architecture="ResNet50", smallest=SMALLEST_IMAGE_SIZE),
         nn.Conv2d(channels, stem, kernel_size=7, stride=2, padding=3, bias=False),
-        nn.BatchNorm2d(stem),
+        BatchNorm2d(stem),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         *blocks(stem, width=width),
@@ -46,7 +47,7 @@ def blocks(in_channels: int, *, width: float) -> Iterator[nn.Module]:
             if in_channels != 4 * inner:
                 shortcut = nn.Sequential(
                     nn.Conv2d(in_channels, 4 * inner, kernel_size=1, stride=stride, bias=False),
-                    nn.BatchNorm2d(4 * inner),
+                    BatchNorm2d(4 * inner),
                 )
-            yield bottleneck(in_channels, inner, stride, shortcut)
+            yield bottleneck(in_channels, inner, stride, shortcut, norm_layer=BatchNorm2d)
             in_channels = 4 * inner

@@ -1,0 +1,115 @@
+"""Optimizer steps on a GPU, launched at once: each is captured as a CUDA graph and replayed on new batches.
+
+A step is a hundred small kernels, whose launching takes longer than they do. The graph has the same kernels
+in the same order, and is held against a step without it before it is trusted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+WARM_UP = 3  # steps before the first capture, in which libraries make what they need
+# Of what the captured step may differ from the plain one, in parts of the step's length: rounding.
+TOLERANCE = 1e-3
+State = dict[str, Any]
+Step = Callable[[State, Tensor, Tensor, "float | Tensor"], tuple[State, Tensor]]
+
+
+def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """The work, recorded without doing it: calling the result does it, on the same memory."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+class CapturedStep:
+    """`step` on batches of one size: what it reads and writes keeps its place in memory."""
+
+    def __init__(self, step: Step, state: State, batch: Tensor, labels: Tensor, *, capture: Callable):
+        device = batch.device
+        self.batch, self.labels = batch.clone(), labels.clone()
+        self.state = {
+            name: x.clone() if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64, device=device)
+            for name, x in state.items()
+        }
+        self.learning_rate = torch.zeros((), dtype=torch.float64, device=device)
+        self.loss = torch.zeros((), dtype=torch.float32, device=device)
+
+        def work() -> None:
+            new, loss = step(self.state, self.batch, self.labels, self.learning_rate)
+            for name, x in new.items():
+                self.state[name].copy_(x)
+            self.loss.copy_(loss)
+
+        self.replay = capture(work)
+
+    def __call__(
+        self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
+    ) -> tuple[State, Tensor]:
+        self.batch.copy_(batch)
+        self.labels.copy_(labels)
+        self.learning_rate.fill_(learning_rate)
+        if state is not self.state:
+            for name, x in state.items():
+                self.state[name].copy_(x) if isinstance(x, Tensor) else self.state[name].fill_(x)
+        self.replay()
+        return self.state, self.loss
+
+
+class GraphedSteps:
+    """A `step` as `training_step` is, captured for every size of batch once the first steps are done.
+
+    Where a graph cannot be made, or does not do what the step does, the steps go on without, with a warning.
+    capture: makes a replay of the work it is given; a test without a GPU gives one that does it again.
+    """
+
+    def __init__(self, step: Step, network: nn.Module, values: Tensor, *, capture: Callable = cuda_graph):
+        self.step, self.capture = step, capture
+        self.moved = [values, *network.buffers()]  # all that a step changes beside its state
+        self.captured: dict[int, CapturedStep | None] = {}
+        self.warm_up = WARM_UP
+
+    def __call__(
+        self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
+    ) -> tuple[State, Tensor]:
+        if self.warm_up:
+            self.warm_up -= 1
+            return self.step(state, batch, labels, learning_rate)
+        if len(batch) not in self.captured:
+            return self.captured_and_held_against(state, batch, labels, learning_rate)
+        return (self.captured[len(batch)] or self.step)(state, batch, labels, learning_rate)
+
+    def captured_and_held_against(
+        self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
+    ) -> tuple[State, Tensor]:
+        """Take the step as a graph, take it back, and take it without: the latter stays."""
+        before = [x.clone() for x in self.moved]
+        self.captured[len(batch)] = None
+        try:
+            graph = CapturedStep(self.step, state, batch, labels, capture=self.capture)
+            graph(state, batch, labels, learning_rate)
+        except (RuntimeError, torch.AcceleratorError) as error:
+            log.warning("no CUDA graph of a step (%s): training goes on without", str(error).splitlines()[0])
+            graph = None
+        found = self.moved[0].clone()
+        for x, old in zip(self.moved, before, strict=True):
+            x.copy_(old)
+        taken = self.step(state, batch, labels, learning_rate)
+        if graph is None:
+            return taken
+        length = (self.moved[0] - before[0]).norm()
+        if (difference := (found - self.moved[0]).norm()) <= TOLERANCE * length:
+            self.captured[len(batch)] = graph
+        else:
+            log.warning(
+                "a CUDA graph differs from its step by %.2g of its length: training goes on without",
+                (difference / length).item(),
+            )  # fmt: skip
+        return taken
