@@ -2,11 +2,16 @@
 
 import importlib
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+
+from collapse.architectures import ARCHITECTURES
+from collapse.optimizers import OPTIMIZERS
+from collapse.steps import FlatParameters, training_step, update_rule
 
 
 @pytest.fixture
@@ -50,7 +55,10 @@ def test_the_trainer_against_the_usual_loop(benchmark, architecture):
 def test_both_loops_take_the_same_step(benchmark, monkeypatch):
     """The same batch, network and hyperparameters: the same parameters after it, up to rounding."""
     trainer = importlib.import_module("trainer")
-    theirs, mine = trainer.networks("ResNet9", width=0.0625, samples=64, device=torch.device("cpu"))
+    chosen = SimpleNamespace(
+        architecture="ResNet9", width=0.0625, samples=64, device="cpu", precision="float32"
+    )
+    theirs, mine = trainer.as_usual(trainer.new_network(chosen)), trainer.new_network(chosen)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8, generator=generator)
     pictures = trainer.Pictures(pixels, torch.arange(64) % 10)
@@ -61,11 +69,75 @@ def test_both_loops_take_the_same_step(benchmark, monkeypatch):
         weight_decay=trainer.WEIGHT_DECAY,
     )  # fmt: skip
     loader = trainer.DataLoader(pictures, trainer.BATCH)
-    images = trainer.SimpleNamespace(train_images=ready, train_labels=pictures.labels)
+    images = SimpleNamespace(train_images=ready, train_labels=pictures.labels)
     usual = trainer.usual_epoch(theirs, optimizer, loader, torch.device("cpu"))
     assert usual == pytest.approx(trainer.OurEpochs(mine, images)(), rel=1e-5)
     for one, other in zip(theirs.parameters(), mine.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_candidates(benchmark):
+    """Without a GPU two of them; each with its arithmetic and its share of the matrix product's."""
+    table = benchmark(
+        "candidates", "--architecture", "ResNet9", "--precision", "float32", "bfloat16", "--runs", 1, 2,
+        "--width", 0.0625, "--image-size", 8, "--batch", 16, "--steps", 2, "--matrix", 64, "--rounds", 1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert table.benchmark.nunique() == 2
+    assert set(table.case) == {"matrix product", "eager, P = 1", "stacked, P = 2"}
+    by_quantity = table[table.case == "stacked, P = 2"].groupby("quantity").value.first()
+    forward = importlib.import_module("candidates").forward_flops("ResNet9", "FashionMNIST", 8, 1, 0.0625)
+    expected = 3 * forward * by_quantity["speed"] / 1e12
+    assert by_quantity["arithmetic"] == pytest.approx(expected, rel=1e-3)
+    assert {"of the matrix rate", "times faster than eager, P = 1", "time"} <= set(by_quantity.index)
+
+
+@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9"])
+@pytest.mark.parametrize("optimizer", ["SGD", "SGDW", "Adam", "AdamW"])
+def test_stacked_runs_are_the_runs(benchmark, architecture, optimizer):
+    """Three runs of other hyperparameters as one network: the parameters of each alone, in float64.
+
+    With a large epsilon: Adam's own makes steps of gradients that are but rounding.
+    """
+    stacked = importlib.import_module("stacked")
+    networks = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        shape = {"channels": 1, "image_size": 16, "num_classes": 10, "train_size": 1, "width": 0.0625}
+        networks.append(ARCHITECTURES[architecture](**shape).double())
+    one = stacked.Stacked(networks)
+    settings = {"learning_rate": [0.01, 0.02, 0.003], "momentum": [0.0, 0.5, 0.9]}
+    decay, entry = [0.0, 0.01, 0.1], OPTIMIZERS[optimizer]
+    common = {"coupled_fraction": None, "beta2": 0.999, "epsilon": 1e-3}
+
+    def column(values):
+        return torch.tensor(values, dtype=torch.float64)[:, None]
+
+    fixed = entry.hyperparameters(momentum=column(settings["momentum"]), weight_decay=column(decay), **common)
+    step = stacked.stacked_step(one, entry.rule, learning_rate=column(settings["learning_rate"]), **fixed)
+    state, states = {}, [{} for _ in networks]
+    flats = [FlatParameters(network) for network in networks]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        batch = torch.randn(16, 1, 16, 16, generator=generator, dtype=torch.float64)
+        labels = torch.randint(10, (16,), generator=generator)
+        state, _ = step(state, batch, labels, 0.5)
+        for p, (network, flat) in enumerate(zip(networks, flats, strict=True)):
+            rule = update_rule(
+                optimizer, flat, momentum=settings["momentum"][p], weight_decay=decay[p], **common
+            )
+            rate = 0.5 * settings["learning_rate"][p]
+            states[p], _ = training_step(
+                states[p], batch, labels, rate, network=network, flat=flat, rule=rule
+            )
+    found = dict(one.named_parameters())
+    for p, network in enumerate(networks):
+        torch.testing.assert_close(found["weights"][p].T, network.head.weight, rtol=1e-7, atol=1e-9)
+        weights = {name: x for name, x in network.body.named_parameters() if x.ndim == 4}
+        assert len(weights) == 8
+        for name, x in weights.items():
+            together = found[f"body.{name}"].unflatten(0, (3, -1))[p]
+            torch.testing.assert_close(together, x, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.workflow

@@ -29,7 +29,9 @@ def graphs(monkeypatch):
     made = []
 
     def graphed(network, flat, rule):
-        made.append(GraphedSteps(step_of(network, flat, rule), network, flat.values, capture=again))
+        made.append(
+            GraphedSteps(step_of(network, flat, rule), [flat.values, *network.buffers()], capture=again)
+        )
         return made[-1]
 
     monkeypatch.setattr(training, "step_of", graphed)
@@ -80,7 +82,7 @@ def steps_of(tiny_run, capture):
         "SGD", flat, momentum=0.9, weight_decay=0.01, coupled_fraction=None, beta2=0.999, epsilon=1e-8
     )
     plain = partial(training_step, network=network, flat=flat, rule=rule)
-    steps, state = GraphedSteps(plain, network, flat.values, capture=capture), {}
+    steps, state = GraphedSteps(plain, [flat.values, *network.buffers()], capture=capture), {}
     generator = torch.Generator().manual_seed(0)
     batch, labels = torch.randn(16, 1, 8, 8, generator=generator), torch.arange(16) % 10
     for _ in range(WARM_UP):

@@ -7,11 +7,11 @@ in the same order, and is held against a step without it before it is trusted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 log = logging.getLogger(__name__)
 WARM_UP = 3  # steps before the first capture, in which libraries make what they need
@@ -67,12 +67,12 @@ class GraphedSteps:
     """A `step` as `training_step` is, captured for every size of batch once the first steps are done.
 
     Where a graph cannot be made, or does not do what the step does, the steps go on without, with a warning.
+    moved: all that a step changes beside its state; by the first of it a graph is held against the step.
     capture: makes a replay of the work it is given; a test without a GPU gives one that does it again.
     """
 
-    def __init__(self, step: Step, network: nn.Module, values: Tensor, *, capture: Callable = cuda_graph):
-        self.step, self.capture = step, capture
-        self.moved = [values, *network.buffers()]  # all that a step changes beside its state
+    def __init__(self, step: Step, moved: Sequence[Tensor], *, capture: Callable = cuda_graph):
+        self.step, self.moved, self.capture = step, moved, capture
         self.captured: dict[int, CapturedStep | None] = {}
         self.warm_up = WARM_UP
 

@@ -82,4 +82,4 @@ def training_step(
 def step_of(network: nn.Module, flat: FlatParameters, rule: Callable) -> Step:
     """`training_step` of a network, on a GPU as a graph."""
     step = partial(training_step, network=network, flat=flat, rule=rule)
-    return GraphedSteps(step, network, flat.values) if flat.values.is_cuda else step
+    return GraphedSteps(step, [flat.values, *network.buffers()]) if flat.values.is_cuda else step
