@@ -58,10 +58,12 @@ class Pictures(Dataset):
 
 
 def as_usual(network: nn.Module) -> nn.Sequential:
-    """The same modules as people put them together: PyTorch's BatchNorm, and no layout asked for."""
+    """The same modules as people put them together: PyTorch's BatchNorm, ReLU before pool, any layout."""
     for module in network.modules():
         if isinstance(module, BatchNorm2d):
             module.__class__ = nn.BatchNorm2d
+        if isinstance(module, nn.Sequential) and isinstance(module[-2], nn.MaxPool2d):
+            module[-2], module[-1] = module[-1], module[-2]
     return nn.Sequential(network.body, network.head)
 
 

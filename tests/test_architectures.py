@@ -1,12 +1,14 @@
 """ResNet9 and VGG9 are the paper's: sizes, operations, initialisation, and how they scale."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from collapse.architectures import ARCHITECTURES
-from collapse.architectures.network import GlobalMaxPool
+from collapse.architectures.network import GlobalMaxPool, convolution_block
 
 torch.set_num_threads(1)
 
@@ -204,3 +206,22 @@ def test_global_max_pool_is_the_maximum(side):
     images = torch.randn(5, 6, side, side)
     assert torch.equal(GlobalMaxPool()(images)[:, :, 0, 0], images.amax((2, 3)))
     assert torch.equal(GlobalMaxPool()(images), functional.adaptive_max_pool2d(images, 1))
+
+
+def test_a_pool_before_the_relu_is_one_after_it(monkeypatch):
+    """Bit for bit, gradients too, where values are equal, zero or all negative in a window."""
+    torch.manual_seed(0)
+    block = convolution_block(3, 8, pool=True)
+    written = nn.Sequential(*copy.deepcopy(list(block)))
+    written[-2], written[-1] = written[-1], written[-2]
+    assert [type(module).__name__ for module in written] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
+    images = torch.randn(8, 3, 12, 12).round()  # many ties
+    images[0] = 0
+    found = []
+    for network in (block, written):
+        x = images.clone(memory_format=torch.channels_last).requires_grad_()
+        out = network(x)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        found.append([out, x.grad, *(parameter.grad for parameter in network.parameters())])
+    assert (found[0][0] == 0).any()
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

@@ -27,4 +27,5 @@ def initial_network(run: Mapping[str, Any]) -> Network:
             width=run["width"],
         )
     network.precision = run["precision"]
-    return network
+    # As in training: of images of one pixel the layout of the weights decides how a convolution computes.
+    return network.to(memory_format=torch.channels_last)

@@ -24,14 +24,14 @@ class FlatParameters:
 
     def __init__(self, network: nn.Module):
         parameters = list(network.parameters())
-        self.values = torch.cat([channels_last(parameter.detach()).flatten() for parameter in parameters])
+        self.values = torch.cat([to_OHWI(parameter.detach()).flatten() for parameter in parameters])
         self.gradients = torch.zeros_like(self.values)
         sizes = [parameter.numel() for parameter in parameters]
         pieces = zip(parameters, self.values.split(sizes), self.gradients.split(sizes), strict=True)
         for parameter, values, gradients in pieces:
-            shape = channels_last(parameter).shape
-            parameter.data = channels_first(values.view(shape))
-            parameter.grad = channels_first(gradients.view(shape))
+            shape = to_OHWI(parameter).shape
+            parameter.data = to_OIHW(values.view(shape))
+            parameter.grad = to_OIHW(gradients.view(shape))
         self.decayed = None
         if not network.decay_vectors:
             ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
@@ -42,13 +42,13 @@ class FlatParameters:
         return strength if self.decayed is None else strength * self.decayed
 
 
-def channels_last(weight: Tensor) -> Tensor:
+def to_OHWI(weight: Tensor) -> Tensor:
     """The weight of a convolution (O, I, H, W) as (O, H, W, I); any other tensor as it is."""
     return weight.permute(0, 2, 3, 1) if weight.ndim == 4 else weight
 
 
-def channels_first(weight: Tensor) -> Tensor:
-    """The inverse of `channels_last`, without moving anything in memory."""
+def to_OIHW(weight: Tensor) -> Tensor:
+    """The inverse of `to_OHWI`; neither moves anything in memory."""
     return weight.permute(0, 3, 1, 2) if weight.ndim == 4 else weight
 
 

@@ -14,20 +14,19 @@ from collapse.architectures.network import (
 
 SMALLEST_IMAGE_SIZE = 16  # four poolings by 2 before the global one
 
-# A number is a convolution's channels, "pool" halves the image; the last pooling is the global one.
-LAYERS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512)
+# A convolution's channels, and whether the image is halved after it; the last pooling is the global one.
+LAYERS = (
+    (64, True), (128, True), (256, False), (256, True), (512, False), (512, True), (512, False), (512, False),
+)  # fmt: skip
 
 
 def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network:
     """VGG9 for images of `channels` channels; see `Architecture.__call__`."""
     layers: list[nn.Module] = [RequireImageSize(architecture="VGG9", smallest=SMALLEST_IMAGE_SIZE)]
     in_channels = channels
-    for layer in LAYERS:
-        if layer == "pool":
-            layers.append(nn.MaxPool2d(2))
-        else:
-            out_channels = scaled_channels(layer, width=width)
-            layers.append(convolution_block(in_channels, out_channels))
-            in_channels = out_channels
+    for paper_channels, pool in LAYERS:
+        out_channels = scaled_channels(paper_channels, width=width)
+        layers.append(convolution_block(in_channels, out_channels, pool=pool))
+        in_channels = out_channels
     body = nn.Sequential(*layers, GlobalMaxPool(), nn.Flatten())
     return Network(body=body, head=nn.Linear(in_channels, num_classes))
