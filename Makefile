@@ -8,7 +8,7 @@ DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper study cluster report record restore changed bench test lint format clean
+.PHONY: help setup demo evidence paper study cluster report record restore changed bench test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ setup: .venv/ready ## build the environment in .venv, versions locked in envs/lo
 demo: setup ## every table and figure of the demo study: minutes on two cores, no network
 	$(VENV)/snakemake --cores $(CORES) --config study=demo
 	$(VENV)/collapse record demo
+
+evidence: setup ## tables and figures of what was measured at the paper's scale and is kept in evidence/
+	$(VENV)/snakemake --cores $(CORES) --config study=evidence
 
 paper: setup ## every table and figure at the paper's own scale: hundreds of GPU-hours
 	$(VENV)/snakemake --cores $(CORES) --config study=paper

@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 
 from collapse.code_digests import keep_code_digests
 from collapse.datasets import DATASETS
+from collapse.evidence_files import evidence_files
 from collapse.lineage import code_digest, yaml_digest
 from collapse.paper_scale import paper_scale
 from collapse.parameters import (
@@ -54,6 +55,7 @@ try:
     config["studies"] = remaining_studies(config)
     config.update(in_one_order(config))
     RUNS = run_table(config, config["study"])
+    EVIDENCE = evidence_files(config, config["study"])
 except ParameterError as error:
     raise WorkflowError(error)
 
@@ -63,7 +65,7 @@ TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
-PACKS = runs_by_pack(RUNS)
+PACKS = {} if EVIDENCE else runs_by_pack(RUNS)
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet"]
 OF_TABLES = [

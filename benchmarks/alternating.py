@@ -1,7 +1,8 @@
 """Timing side by side: the cases take turns in one process, and what is reported is a ratio with its spread.
 
-Results go to benchmarks/results.csv, a row a number: benchmark, case, quantity, unit, value (the median over
-the rounds), low and high (the extremes), rounds, and what it was measured on and with.
+Results go to benchmarks/results.csv, or where COLLAPSE_BENCHMARKS says, a row a number: benchmark, case,
+quantity, unit, value (the median over the rounds), low and high (the extremes), rounds, and what it was
+measured on and with.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 from collapse.provenance import commit_words, project_state
 
-RESULTS = Path(__file__).with_name("results.csv")
+RESULTS = Path(os.environ.get("COLLAPSE_BENCHMARKS") or Path(__file__).with_name("results.csv"))
 COLUMNS = [
     "benchmark", "case", "quantity", "unit", "value", "low", "high", "rounds",
     "device", "cores", "threads", "load", "python", "torch", "commit", "date",

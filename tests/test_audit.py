@@ -12,6 +12,7 @@ from collapse.audit import cells
 from collapse.audit.cells import AuditError, find_row
 from collapse.cli import main
 from collapse.provenance import read_record, sha256, write_record
+from collapse.runs import PROTOCOL
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 TABLE = "results/tiny/tables/table_2.csv"
@@ -61,7 +62,9 @@ def test_a_cell_is_followed_to_its_dataset(study, capsys):
     run = found["run"]
     assert (run["key"], run["optimizer"], run["seed"]) == (table.key["Adam"], "Adam", 3141)
     assert (
-        (run["status"], run["threads"], run["protocol"]) == ("done", 1, 1) and run["code"] and run["commit"]
+        (run["status"], run["threads"], run["protocol"]) == ("done", 1, PROTOCOL)
+        and run["code"]
+        and run["commit"]
     )
     assert [job["rule"] for job in found["jobs"]] == [
         "table_2", "collect", "measure", "extract_statistics", "train", "prepare_dataset",

@@ -1,15 +1,18 @@
 """Every benchmark runs, at a size at which its figures mean nothing, and keeps what it measures."""
 
 import importlib
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import tiny_study
 import torch
 from conftest import ROOT
 
 from collapse.architectures import ARCHITECTURES
+from collapse.cli import main
 from collapse.optimizers import OPTIMIZERS
 from collapse.steps import FlatParameters, training_step, update_rule
 
@@ -146,3 +149,41 @@ def test_the_overhead_of_jobs(benchmark, finished):
     train = table[table.case == "train"]
     assert train.rounds.item() == 4 and 0 < train.low.item() <= train.high.item()
     assert {"extract_statistics", "measure", "collect"} <= set(table.case)
+
+
+@pytest.mark.workflow
+def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
+    """Every stage but the tests on a CPU, at a size that means nothing; what evidence has is not trained."""
+    tiny_study.write_parameters(tmp_path)
+
+    def on_gpu(minutes, evidence, out, *stages):
+        return subprocess.run(
+            [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", str(minutes),
+             "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--params",
+             tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256", "--data", "absent",
+             "--results", tmp_path / f"{out}_results", "--evidence", evidence, "--stages", *stages],
+            capture_output=True, text=True, timeout=600, cwd=tmp_path,
+        )  # fmt: skip
+
+    first = on_gpu(8, tmp_path / "absent", "first", "trainer", "candidates")
+    assert first.returncode == 0, first.stdout
+    assert "trainer: 0, 0, 0, 0, 0\ncandidates: 0" in first.stdout
+    rows = pd.read_csv(tmp_path / "first/results.csv")
+    assert rows.benchmark.str.startswith(("trainer, ", "candidates, ")).all() and len(rows) > 50
+    assert "hours: of one device, at the speed measured on" in (tmp_path / "first/log.txt").read_text()
+
+    half = tmp_path / "evidence/tiny/table_2"
+    whole = ["--study", "tiny", "--experiment", "table_2", "--params", str(tmp_path / "params.yaml")]
+    assert (
+        main(["evidence", *whole, "--results", str(finished / "results"), "--out", str(half.parents[1])]) == 0
+    )
+    none_left = on_gpu(2, half.parents[1], "second", "train")
+    assert none_left.returncode == 0 and "nothing to train" in none_left.stdout, none_left.stdout
+    trained = on_gpu(4, tmp_path / "absent", "third", "train")
+    assert trained.returncode == 0 and "4 of 4 runs" in trained.stdout, trained.stdout
+    for name in ("runs.parquet", "history.parquet"):
+        one, other = (pd.read_parquet(tmp_path / f"{place}/{name}") for place in (
+            "third/tiny/table_2", "evidence/tiny/table_2"))  # fmt: skip
+        pd.testing.assert_frame_equal(
+            *(table.drop(columns="seconds", errors="ignore") for table in (one, other))
+        )

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from collapse import graphed_steps, training
-from collapse.graphed_steps import WARM_UP, GraphedSteps
+from collapse.architectures import ARCHITECTURES
+from collapse.graphed_steps import WARM_UP, CapturedStep, GraphedSteps
 from collapse.images import load_images
 from collapse.initialisation import initial_network
 from collapse.optimizers import OPTIMIZERS
@@ -128,3 +129,23 @@ def test_real_graphs_are_trusted_and_give_the_same_bits(architecture, precision,
         patch.setattr(graphed_steps, "WARM_UP", 10**9)
         plain = train_run(initial_network(run).to(device), images, **settings)
     assert all(torch.equal(graphed.weights[name], x) for name, x in plain.weights.items())
+
+
+@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9", "ViT", "ResNet50"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "SignumW"])
+def test_a_step_waits_for_nothing(architecture, optimizer):
+    """On a device without values, which could answer no question (`meta`): all is launched, nothing read."""
+    with torch.device("meta"):
+        network = ARCHITECTURES[architecture](
+            channels=1, image_size=32, num_classes=10, train_size=1, width=0.125
+        )
+        batch, labels = torch.empty(16, 1, 32, 32), torch.empty(16, dtype=torch.long)
+    flat = FlatParameters(network.train())
+    rule = update_rule(
+        optimizer, flat, momentum=0.9, weight_decay=0.01, coupled_fraction=None, beta2=0.999, epsilon=1e-8
+    )
+    step = partial(training_step, network=network, flat=flat, rule=rule)
+    state, _ = step({}, batch, labels, 0.1)
+    captured = CapturedStep(step, state, batch, labels, capture=again)
+    state, loss = captured(state, batch, labels, 0.1)
+    assert {x.device.type for x in (loss, *state.values())} == {"meta"}

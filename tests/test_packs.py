@@ -152,7 +152,7 @@ def test_from_training_to_the_two_tables(runs, prepared, tmp_path):
     table = pd.concat([table.assign(experiment="a"), table[:1].assign(experiment="b")]).assign(pack="p")
     collect(
         table, histories=[paths.history], outcomes=[paths.outcomes], metrics=[tmp_path / "m"],
-        history_metrics=[tmp_path / "h"],
+        history_metrics=[tmp_path / "h"], evidence=[],
         valid_accuracies={"a": 0.9, "b": 0.9}, runs_file=tmp_path / "runs", history_file=tmp_path / "history",
     )  # fmt: skip
     result, history = pd.read_parquet(tmp_path / "runs"), pd.read_parquet(tmp_path / "history")
@@ -188,7 +188,7 @@ def test_a_run_without_outcome_is_never_silently_missing(runs, prepared, tmp_pat
         collect(
             pd.DataFrame(runs[:2]).assign(experiment="a", pack="p"), histories=[paths.history],
             outcomes=[paths.outcomes], metrics=[measure_pack_file],
-            history_metrics=[measure_pack_file], valid_accuracies={"a": 0.9, "b": 0.9},
+            history_metrics=[measure_pack_file], evidence=[], valid_accuracies={"a": 0.9, "b": 0.9},
             runs_file=tmp_path / "runs", history_file=tmp_path / "history",
         )  # fmt: skip
 

@@ -81,18 +81,21 @@ def test_speeds_come_from_the_benchmark(tmp_path, capsys, monkeypatch):
     """The last measurement on the device counts; half the width is about a quarter of the arithmetic."""
     file = tmp_path / "results.csv"
     rows = [
-        ("trainer, ResNet9, width 1, float32", "ours", "speed", 1000, "GPU A"),
-        ("trainer, ResNet9, width 1, float32", "ours", "speed", 2000, "GPU A"),
-        ("trainer, ResNet9, width 1, float32", "usual loop", "speed", 10, "GPU A"),
-        ("trainer, VGG9, width 0.5, float32", "ours", "speed", 4000, "GPU A"),
-        ("trainer, VGG9, width 1, float32", "ours", "speed", 5, "GPU B"),
+        ("trainer, ResNet9, width 1, tf32", "ours", "speed", 1000, "GPU A"),
+        ("trainer, ResNet9, width 1, tf32", "ours", "speed", 2000, "GPU A"),
+        ("trainer, ResNet9, width 1, tf32", "usual loop", "speed", 10, "GPU A"),
+        ("trainer, ResNet9, width 1, bfloat16", "ours", "speed", 9000, "GPU A"),
+        ("trainer, VGG9, width 0.5, tf32", "ours", "speed", 4000, "GPU A"),
+        ("trainer, VGG9, width 1, tf32", "ours", "speed", 5, "GPU B"),
     ]
     columns = ["benchmark", "case", "quantity", "value", "device"]
     pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
-    found = measured_speeds(file, device="gpu a")
+    found = measured_speeds(file, device="gpu a", precision="tf32")
     assert found["ResNet9"] == 2000 and 1000 < found["VGG9"] < 1020
-    with pytest.raises(InputError, match="no speed of training on 'H200'; there are: GPU A, GPU B"):
-        measured_speeds(file, device="H200")
+    with pytest.raises(InputError, match="in tf32 on 'H200'; there are: GPU A, GPU B"):
+        measured_speeds(file, device="H200", precision="tf32")
+    with pytest.raises(InputError, match="no speed of training in float32 on 'GPU A'; there are: none"):
+        measured_speeds(file, device="GPU A", precision="float32")
     monkeypatch.chdir(ROOT)
     assert main(["plan", "core", "--device", "GPU B", "--benchmarks", str(file)]) == 0
     assert "measured on GPU B (VGG9), else at images_per_second" in capsys.readouterr().out

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 from tiny_study import planned_jobs, snakemake, write_parameters
 
 from collapse import optimizers
+from collapse.runs import PROTOCOL
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 CHECKOUT = ("Snakefile", "workflow", "src", "profiles", "reference", "envs", "params.yaml")
@@ -226,7 +227,7 @@ def test_the_rule_of_an_optimizer(place, monkeypatch, tmp_path):
     monkeypatch.setitem(optimizers.OPTIMIZERS, "SGD", replace(sgd, rule=doubled))
     with pytest.raises(AssertionError, match="if that is meant, raise protocol"):
         golden.test_training_means_what_it_meant("MLP", "SGD", tmp_path)
-    place.edit("src/collapse/runs.py", "PROTOCOL = 1", "PROTOCOL = 2")
+    place.edit("src/collapse/runs.py", f"PROTOCOL = {PROTOCOL}", f"PROTOCOL = {PROTOCOL + 1}")
     planned = place.jobs()
     assert planned.items() >= {"train": 4, **PACKS, "collect": 1}.items()
     assert "prepare_dataset" not in planned

@@ -8,10 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from as_job import as_job
+from matplotlib.text import Text
 from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undertrain
 
 from collapse.results import read_history, read_results, read_runs
-from collapse.selection import outcome, remarks, select, smallest, why_no_valid
+from collapse.selection import (
+    outcome,
+    remarks,
+    reservation,
+    select,
+    smallest,
+    unmeasured,
+    why_no_valid,
+)
 from collapse.tables import (
     final_metrics,
     format_change,
@@ -21,6 +30,7 @@ from collapse.tables import (
     print_hyperparameters,
     print_metrics,
     print_regression,
+    smallest_metrics,
     write_table,
 )
 
@@ -173,6 +183,30 @@ def test_the_overview_adds_up(runs):
     made = load_script("tables/table_4.py").make(changed, experiment="grid")
     pd.testing.assert_frame_equal(made, table)
     assert load_script("tables/table_4.py").make(runs, experiment="none")["planned"].sum() == 0
+
+
+def test_runs_that_are_missing_are_counted_and_said_wherever_others_stand_for_them(runs):
+    """In a study of evidence a run may not be measured yet: that is neither a failure nor nothing."""
+    lost = (runs["optimizer"] == "Adam") & (runs["momentum"] == 0.9)
+    some = fail(runs, lost, status="missing", reason="not measured yet")
+    grid = select(some, **GRID, valid=False)
+    table = overview(grid)
+    adds_up = table["done"] + table["diverged"] + table["failed"] + table["missing"]
+    assert (table["planned"] == adds_up).all() and table["missing"].iloc[-1] == 18
+    assert "missing" not in overview(select(runs, **GRID, valid=False))
+    assert unmeasured(grid) == "18 of 648 runs missing" and unmeasured(runs) == ""
+    words = "18 of 108 runs of Adam missing"
+    assert reservation(grid, optimizer="Adam") == words and reservation(grid, optimizer="SGD") == ""
+    table_3 = load_script("tables/table_3.py").make(some, **GRID, optimizers=OPTIMIZERS)
+    assert table_3.set_index("optimizer").status.to_dict() == {
+        name: f"valid, {words}" if name == "Adam" else "valid" for name in OPTIMIZERS
+    }
+    smallest_of = smallest_metrics(grid, metrics=["NC3"]).set_index("weight_decay")
+    assert smallest_of.status["none"] == "3 of 108 runs missing" and smallest_of.NC3["none"] > 0
+    figure = load_script("figures/weight_decay.py").draw(
+        some, some, **GRID, panels=[{"optimizers": ["Adam"], "metric": "NC3"}], columns=1
+    )
+    assert any(words in text.get_text() for text in figure.findobj(Text))
 
 
 def test_table_6_leaves_out_runs_that_are_not_valid(runs):

@@ -16,8 +16,12 @@ from collapse.selection import select
 PARAMETERS = load_parameters(ROOT / "params.yaml")
 FIGURES = {name: target for name, target in PARAMETERS["figures"].items() if "same_as" not in target}
 TABLES = {name: target for name, target in PARAMETERS["tables"].items() if "same_as" not in target}
-CASES = ("all", "all diverged", "no runs", "one valid run")
-REASONS = {"all diverged": ("diverged", "found 0"), "no runs": ("no run", "planned", "found 0")}
+CASES = ("all", "all diverged", "all missing", "no runs", "one valid run")
+REASONS = {
+    "all diverged": ("diverged", "found 0"),
+    "all missing": ("missing", "found 0"),
+    "no runs": ("no run", "planned", "found 0"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,8 @@ def runs_of(case: str, runs, settings):
         return here
     if case == "no runs":
         return here.iloc[:0]
+    if case == "all missing":
+        return fail(here, here["key"].notna(), status="missing", reason="not measured yet")
     survivor = select(runs, **conditions(settings))["key"].iloc[0]
     lost = here["key"].notna() if case == "all diverged" else here["key"] != survivor
     return fail(here, lost, status="diverged", reason="the loss is not finite")

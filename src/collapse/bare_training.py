@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pandas as pd
 from collapse.bare_jobs import Study, measure, train
 from collapse.datasets import data_root
 from collapse.errors import InputError
+from collapse.evidence_files import keys_in_evidence, require_training
 from collapse.former_packs import keys_in
 from collapse.images import choose_device
 from collapse.interruption import Interrupted, stopped_by_signals
@@ -41,9 +42,14 @@ class OutputError(InputError):
 def run(arguments: argparse.Namespace) -> int:
     """The command. Returns 0, 2 after one line where a job failed, 3 where the time was up, 128 + signal."""
     parameters = load_parameters(arguments.params)
+    require_training(parameters, arguments.study)
     table = run_table(parameters, arguments.study)
     device = arguments.device or parameters["device"]
-    chosen = chosen_runs(table, arguments.experiment)
+    known = keys_in_evidence(arguments.not_in) if arguments.not_in else set()
+    chosen = chosen_runs(table, arguments.experiment, known=known)
+    if not chosen:
+        print(f"nothing to train: {arguments.not_in} has all runs")
+        return 0
     choose_device(device)  # before anything is written
     study = Study(
         folder=writable(arguments.out / arguments.study),
@@ -70,13 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
     return status
 
 
-def chosen_runs(table: pd.DataFrame, experiments: Sequence[str]) -> dict[str, list[Run]]:
-    """The runs of a study by pack, all or those of the named experiments. Raises ParameterError."""
-    known = list(dict.fromkeys(table.experiment))
+def chosen_runs(
+    table: pd.DataFrame, experiments: Sequence[str], *, known: Iterable[str] = ()
+) -> dict[str, list[Run]]:
+    """The runs of a study by pack, all or those of the named experiments, without those that are known.
+
+    Raises ParameterError.
+    """
+    names = list(dict.fromkeys(table.experiment))
     for name in experiments:
-        if name not in known:
-            raise ParameterError(f"unknown experiment {name!r}; {suggestion(name, known)}")
-    keys = set(table[table.experiment.isin(experiments or known)].key)
+        if name not in names:
+            raise ParameterError(f"unknown experiment {name!r}; {suggestion(name, names)}")
+    keys = set(table[table.experiment.isin(experiments or names)].key) - set(known)
     packs = {pack: [run for run in runs if run["key"] in keys] for pack, runs in runs_by_pack(table).items()}
     return {pack: runs for pack, runs in packs.items() if runs}
 

@@ -63,8 +63,16 @@ def parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--data", type=Path, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
     )
+    training.add_argument("--not-in", type=Path, help="evidence, as evidence/core, whose runs are left out")
     training.add_argument("--params", default="params.yaml", help="default: %(default)s")
     training.set_defaults(command=run_of("collapse.bare_training"))
+    keeping = commands.add_parser("evidence", help="what was trained so, as a few small files for git")
+    keeping.add_argument("--study", required=True, help="a study of params.yaml: demo, mini, core, paper")
+    keeping.add_argument("--experiment", nargs="+", required=True, help="of the study, one or several")
+    keeping.add_argument("--results", type=Path, default=Path("results"), help="default: %(default)s")
+    keeping.add_argument("--out", type=Path, default=Path("evidence"), help="default: %(default)s")
+    keeping.add_argument("--params", default="params.yaml", help="default: %(default)s")
+    keeping.set_defaults(command=run_of("collapse.evidence"))
     watching = commands.add_parser("status", help="how far a study's training is")
     watching.add_argument("study", help="a study of params.yaml")
     watching.add_argument("--params", default="params.yaml", help="default: %(default)s")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from collapse.evidence_tables import read_evidence, require_same_metrics
 from collapse.pack_files import PackFileError, read_table, save_table
 from collapse.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.runs import unique_runs
@@ -18,7 +19,12 @@ from collapse.theory import NC0_RATIOS
 
 log = logging.getLogger(__name__)
 HEAD = ["NC0", "NC0_normalised", "singular_values_W"]
+# What is read of each table of a pack.
 TRAINED_COLUMNS = ["key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *HEAD]
+OF_OUTCOMES = ["key", *OUTCOME]
+OF_METRICS = ["key", *MEASURES]
+OF_HISTORY_METRICS = ["key", "epoch", *MEASURES, *SPECTRA]
+WHOLE_NUMBERS = ["epochs_done", "threads", "protocol"]  # which a run that is missing has not
 
 
 def collect(
@@ -28,35 +34,93 @@ def collect(
     outcomes: Sequence[Path],
     metrics: Sequence[Path],
     history_metrics: Sequence[Path],
+    evidence: Sequence[Path],
     valid_accuracies: Mapping[str, float],
     runs_file: Path,
     history_file: Path,
 ) -> None:
-    """Join the packs' tables into runs.parquet and history.parquet. Raises PackFileError."""
-    on_the_way = stacked(history_metrics, ["key", "epoch", *MEASURES, *SPECTRA])
-    history = with_metrics(stacked(histories, TRAINED_COLUMNS), on_the_way)
-    history = with_closed_form(history, unique_runs(table))[HISTORY_COLUMNS]
-    runs = table.merge(stacked(outcomes, ["key", *OUTCOME]), on="key", how="left", validate="m:1")
-    if (lost := runs.status.isna()).any():
-        packs = Path(outcomes[0]).parents[1]
-        lacking = " ".join(f"{packs / pack}/outcomes.parquet" for pack in runs[lost].pack.unique())
+    """Join the packs' tables, or those of evidence, into runs.parquet and history.parquet.
+
+    evidence: the files that a study's runs are taken from, none where it trains them. Raises
+    PackFileError and EvidenceError.
+    """
+    if evidence:
+        runs, history = taken_over(table, dict.fromkeys(Path(file).parent for file in evidence))
+    else:
+        ended = stacked(outcomes, OF_OUTCOMES)
+        require_all(table, ended, packs=Path(outcomes[0]).parents[1])
+        runs, history = joined(
+            table,
+            histories=stacked(histories, TRAINED_COLUMNS),
+            outcomes=ended,
+            metrics=stacked(metrics, OF_METRICS),
+            history_metrics=stacked(history_metrics, OF_HISTORY_METRICS),
+        )
+    runs = with_validity(runs, valid_accuracies)[RUN_COLUMNS]
+    log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
+    save_table(runs, runs_file)
+    save_table(history, history_file)
+
+
+def require_all(table: pd.DataFrame, outcomes: pd.DataFrame, *, packs: Path) -> None:
+    """That every run has ended somehow. Raises PackFileError."""
+    lost = table[~table.key.isin(outcomes.key[outcomes.status.notna()])]
+    if len(lost):
+        lacking = " ".join(f"{packs / pack}/outcomes.parquet" for pack in lost.pack.unique())
         raise PackFileError(
-            f"no outcome of run {runs[lost].key.iloc[0]}: the files of its pack are of other runs; "
+            f"no outcome of run {lost.key.iloc[0]}: the files of its pack are of other runs; "
             f"snakemake --forcerun {lacking} trains what is missing"
         )
+
+
+def joined(
+    table: pd.DataFrame,
+    *,
+    histories: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    metrics: pd.DataFrame,
+    history_metrics: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs, still without `valid`, and history: a run table and the packs' tables, all below each other."""
+    history = with_closed_form(with_metrics(histories, history_metrics), unique_runs(table))[HISTORY_COLUMNS]
+    runs = table.merge(outcomes, on="key", how="left", validate="m:1")
     for columns in (
         last_measured(history)[FIT],
-        stacked(metrics, ["key", *MEASURES]).set_index("key"),
+        metrics.set_index("key"),
         history[history.epoch == 0].set_index("key")[MEASURES].add_suffix("_init"),
         history.groupby("key").tail(1).set_index("key").NC0_closed_form,
     ):
         runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
     runs.loc[runs.status != "done", FIT] = np.nan  # what was last seen on the way is not the end
-    runs = with_validity(runs, valid_accuracies)
-    runs = runs[RUN_COLUMNS]
-    log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
-    save_table(runs, runs_file)
-    save_table(history, history_file)
+    return runs, history
+
+
+def taken_over(table: pd.DataFrame, folders: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `joined`, from folders of evidence; what is in none of them is missing, and says so.
+
+    A run that several folders have is the first one's. Raises EvidenceError.
+    """
+    runs, histories, known = [], [], set()
+    for folder in folders:
+        found = read_evidence(folder)
+        require_same_metrics(found)
+        runs.append(found.runs[~found.runs.key.isin(known)])
+        histories.append(found.history[~found.history.key.isin(known)])
+        known |= set(found.runs.key)
+    history = pd.concat(histories, ignore_index=True)
+    of_study = on_run_table(table, pd.concat(runs, ignore_index=True))
+    return of_study, history[history.key.isin(table.key)].reset_index(drop=True)
+
+
+def on_run_table(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table with what `known`, runs collected elsewhere, has of them; still without `valid`."""
+    found = known[["key", *(name for name in RUN_COLUMNS if name not in (*table, "valid"))]]
+    runs = table.merge(found, on="key", how="left", validate="m:1")
+    if (missing := runs.status.isna()).any():
+        runs.loc[missing, ["status", "reason"]] = "missing", "not measured yet"
+        runs = runs.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    # That a run is undertrained was said by the bar of where it was collected.
+    return runs.assign(reason=runs.reason.mask(runs.status == "done", ""))
 
 
 def stacked(files: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:

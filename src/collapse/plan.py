@@ -107,20 +107,23 @@ def flops_per_second(architecture: str, images_per_second: float) -> float:
     return 3 * images_per_second * forward_flops(architecture, dataset, image_size, size, 1.0)
 
 
-def measured_speeds(benchmarks: Path, *, device: str) -> dict[str, float]:
+def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[str, float]:
     """Images a second at the paper's sizes by architecture, as benchmarks/trainer.py measured them last.
 
-    device: the name of what they were measured on, or a part of it. A narrow network's speed counts by
-    its arithmetic. Raises InputError where nothing was measured on the device.
+    device: the name of what they were measured on, or a part of it. precision: in which they were. A narrow
+    network's speed counts by its arithmetic. Raises InputError where nothing was measured so.
     """
     if not benchmarks.exists():
         raise InputError(f"{benchmarks}: no such file; make bench measures and writes it")
     table = pd.read_csv(benchmarks)
     trained = table[(table.quantity == "speed") & (table.case == "ours")]
+    trained = trained[trained.benchmark.str.fullmatch(rf"trainer, .*, {precision}")]
     its = trained[trained.device.str.contains(device, case=False, regex=False)]
     if its.empty:
         known = ", ".join(trained.device.unique())
-        raise InputError(f"{benchmarks}: no speed of training on {device!r}; there are: {known}")
+        raise InputError(
+            f"{benchmarks}: no speed of training in {precision} on {device!r}; there are: {known or 'none'}"
+        )
     named = its.benchmark.str.extract(r"trainer, (?P<architecture>\w+), width (?P<width>[\d.]+),")
     found = {}
     for architecture, width, speed in zip(
@@ -167,10 +170,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plan. Returns the exit status. Raises ParameterError."""
     parameters = load_parameters(arguments.params)
     speeds, measured = parameters["images_per_second"], {}
+    table = run_table(parameters, arguments.study)
     if arguments.device:
-        measured = measured_speeds(arguments.benchmarks, device=arguments.device)
+        [precision] = table.precision.mode()[:1]
+        measured = measured_speeds(arguments.benchmarks, device=arguments.device, precision=precision)
     plan = plan_table(
-        run_table(parameters, arguments.study),
+        table,
         images_per_second={**speeds, **measured},
         teraflops=arguments.teraflops,
     )

@@ -34,7 +34,8 @@ def run_counts(runs: pd.DataFrame) -> pd.DataFrame:
 def hardware(runs: pd.DataFrame) -> pd.DataFrame:
     """How many trainings ran on what: a row a (device, threads, torch, protocol), the most used first."""
     columns = ["device", "threads", "torch_version", "protocol"]
-    return runs.drop_duplicates("key").value_counts(columns, dropna=False).reset_index(name="trainings")
+    trained = runs[runs["status"] != "missing"]
+    return trained.drop_duplicates("key").value_counts(columns, dropna=False).reset_index(name="trainings")
 
 
 def versions() -> str:

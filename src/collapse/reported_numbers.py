@@ -11,7 +11,7 @@ import pandas as pd
 
 from collapse.collect import nc0_ratio_by_epoch
 from collapse.regression import fit_nc3_on_log_nc0
-from collapse.selection import drawable, outcome, smallest, why_no_valid
+from collapse.selection import drawable, outcome, smallest, unmeasured, why_no_valid
 from collapse.tables import TABLE_METRICS, final_metrics, hyperparameters, smallest_metrics
 
 BELOW, ABOVE = "<-99.5%", ">>100%"  # how the paper prints changes beyond these bounds
@@ -201,7 +201,8 @@ def _scaled_from(runs: pd.DataFrame, decay: float, scales: Sequence[float]) -> p
 
 
 def grid_rows(runs: pd.DataFrame, reported: Mapping[str, Any]) -> Iterator[Row]:
-    """How many runs, how many of them valid, and what they cost on which device."""
+    """How many runs, how many of them valid, and what they cost on which device; without those missing."""
+    runs = runs[outcome(runs) != "missing"]
     device = ", ".join(sorted(runs["device"].dropna().astype(str).unique()))
     seconds = runs.drop_duplicates("key")["seconds"].astype(float)
     where = {"key": "", "status": device or "no run of the grid in this study"}
@@ -224,7 +225,7 @@ def grid_rows(runs: pd.DataFrame, reported: Mapping[str, Any]) -> Iterator[Row]:
 def vit_rows(runs: pd.DataFrame, reported: Mapping[str, Any]) -> Iterator[Row]:
     """The valid run of largest test accuracy and its settings."""
     best = runs[runs["valid"].astype(bool)].sort_values(["test_accuracy", "key"]).tail(1)
-    status = why_no_valid(runs) or "valid"
+    status = why_no_valid(runs) or unmeasured(runs) or "valid"
     columns = {"best_test_accuracy": ("test_accuracy", 1e-4), "best_test_loss": ("test_loss", 1e-3)}
     for name, value in reported.items():
         column, unit = columns.get(name, (name, 0))

@@ -7,7 +7,8 @@ from numbers import Real
 
 import pandas as pd
 
-OUTCOMES = ("valid", "diverged", "undertrained", "failed")
+OUTCOMES = ("valid", "diverged", "undertrained", "failed", "missing")
+STATES = ("done", "diverged", "failed", "missing")  # missing: in a study of evidence, not measured yet
 EXTREMES = {"smallest": "min", "largest": "max"}  # what `where` may say of a column of numbers
 
 
@@ -53,11 +54,11 @@ def outcome(runs: pd.DataFrame) -> pd.Series:
     """What became of each run: one of `OUTCOMES`.
 
     A run that ended (status done) without being valid is undertrained. Raises ValueError for a
-    status that is none of done, diverged, failed.
+    status that is none of `STATES`.
     """
-    unknown = sorted(set(runs["status"].dropna()) - {"done", "diverged", "failed"})
+    unknown = sorted(set(runs["status"].dropna()) - set(STATES))
     if unknown or runs["status"].isna().any():
-        raise ValueError(f"status must be done, diverged or failed, found {unknown or 'none'}")
+        raise ValueError(f"status must be {', '.join(STATES)}; found {unknown or 'none'}")
     of_done = runs["valid"].astype(bool).map({True: "valid", False: "undertrained"})
     return runs["status"].where(runs["status"] != "done", of_done).astype(object)
 
@@ -78,6 +79,20 @@ def why_no_valid(runs: pd.DataFrame, *, optimizer: str | None = None, of: str = 
         return ""
     parts = [f"{counts[name]} {name}" for name in OUTCOMES if name in counts]
     return f"no valid run{of_whom} here: {', '.join(parts)}"
+
+
+def unmeasured(runs: pd.DataFrame, *, optimizer: str | None = None) -> str:
+    """In words, how many of `runs` are missing: "2 of 6 runs of Adam missing"; "" where none is."""
+    if optimizer is not None:
+        runs = runs[runs["optimizer"] == optimizer]
+    missing = int((outcome(runs) == "missing").sum())
+    of_whom = f" of {optimizer}" if optimizer else ""
+    return f"{missing} of {len(runs)} runs{of_whom} missing" if missing else ""
+
+
+def reservation(runs: pd.DataFrame, *, optimizer: str) -> str:
+    """What must be said beside a summary of an optimizer's valid runs: there is none, or some are missing."""
+    return why_no_valid(runs, optimizer=optimizer) or unmeasured(runs, optimizer=optimizer)
 
 
 def drawable(runs: pd.DataFrame, *, require_valid: bool, run_of_smallest: str | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.collect import last_measured, stacked, with_validity
+from collapse.evidence_files import require_training
 from collapse.pack_files import PackPaths
 from collapse.pack_lock import holder_lives
 from collapse.parameters import load_parameters
@@ -130,6 +131,7 @@ def status_lines(study: str, packs: pd.DataFrame, counts: pd.DataFrame, *, secon
 def run(arguments: argparse.Namespace) -> int:
     """Print. Returns the exit status. Raises ParameterError, PackFileError."""
     parameters: dict[str, Any] = load_parameters(arguments.params)
+    require_training(parameters, arguments.study)
     table = run_table(parameters, arguments.study)
     packs, trained = study_status(table, results=arguments.results / arguments.study)
     counts = run_counts(table, trained, valid_accuracies(parameters, arguments.study))

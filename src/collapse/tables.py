@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.html_tables import html_page
-from collapse.selection import outcome, why_no_valid
+from collapse.selection import OUTCOMES, outcome, unmeasured, why_no_valid
 
 TABLE_METRICS = ("NC0", "NC1", "NC2", "NC3")
 MISSING = "–"
@@ -63,7 +63,7 @@ def overview(runs: pd.DataFrame) -> pd.DataFrame:
     """The paper's table 4: how many runs were planned and what became of them, then the total.
 
     A row an (architecture, dataset, optimizer), in the order in which `runs` has them. planned =
-    done + diverged + failed; done = valid + undertrained.
+    done + diverged + failed (+ missing); done = valid + undertrained.
     """
     setting = ["architecture", "dataset", "optimizer"]
     became = fates(runs)
@@ -74,11 +74,11 @@ def overview(runs: pd.DataFrame) -> pd.DataFrame:
 
 def fates(runs: pd.DataFrame) -> pd.DataFrame:
     """What became of each run, to be summed: 1 or 0 as planned, done, valid, diverged, undertrained
-    and failed."""
+    and failed; as missing where there are such."""
     became = pd.DataFrame({"planned": 1, "done": runs["status"] == "done"}, index=runs.index)
-    for name in ("valid", "diverged", "undertrained", "failed"):
+    for name in OUTCOMES:
         became[name] = outcome(runs) == name
-    return became.astype(int)
+    return became.drop(columns=[] if became["missing"].any() else ["missing"]).astype(int)
 
 
 def smallest_metrics(runs: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFrame:
@@ -97,14 +97,15 @@ def smallest_metrics(runs: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFr
             for metric in metrics:
                 best = valid.dropna(subset=[metric]).sort_values([metric, "key"]).head(1)
                 row |= {metric: best[metric].min(), f"{metric}_key": "".join(best["key"])}
-            rows.append(row | {"status": why_no_valid(its) or "valid"})
+            rows.append(row | {"status": why_no_valid(its) or unmeasured(its) or "valid"})
     return pd.DataFrame(rows).astype({"epochs": "Int64"} | dict.fromkeys(metrics, float))
 
 
 def _status_and_key(its: pd.DataFrame, *, of_all: pd.DataFrame, optimizer: str) -> dict[str, str]:
-    """ "valid" and the keys, or in words why there is no number."""
+    """ "valid" and the keys, or in words why there is no number; how many runs are missing beside it."""
     if len(its):
-        status = "valid" if its["valid"].all() else ", ".join(sorted(set(outcome(its))))
+        lacking = unmeasured(of_all, optimizer=optimizer)
+        status = ", ".join(sorted(set(outcome(its))) + ([lacking] if lacking else []))
         return {"status": status, "key": " ".join(its["key"])}
     return {"status": why_no_valid(of_all, optimizer=optimizer), "key": ""}
 

@@ -46,12 +46,13 @@ rule measure:
 
 
 rule collect:
-    """Join all packs into two tidy tables: a row a run, and a row a run and epoch."""
+    """Join all packs, or what evidence has of them, into two tidy tables: a row a run, and a run and epoch."""
     input:
         histories=expand(f"{RESULTS}/packs/{{pack}}/history.parquet", pack=PACKS),
         outcomes=expand(f"{RESULTS}/packs/{{pack}}/outcomes.parquet", pack=PACKS),
         metrics=expand(f"{RESULTS}/packs/{{pack}}/metrics.parquet", pack=PACKS),
         history_metrics=expand(f"{RESULTS}/packs/{{pack}}/history_metrics.parquet", pack=PACKS),
+        evidence=EVIDENCE,
     output:
         runs=f"{RESULTS}/runs.parquet",
         history=f"{RESULTS}/history.parquet",

@@ -15,6 +15,7 @@ with job(snakemake):
         outcomes=snakemake.input.outcomes,
         metrics=snakemake.input.metrics,
         history_metrics=snakemake.input.history_metrics,
+        evidence=snakemake.input.evidence,
         valid_accuracies=snakemake.params.valid_accuracies,
         runs_file=Path(snakemake.output.runs),
         history_file=Path(snakemake.output.history),

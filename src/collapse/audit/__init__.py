@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from collapse.audit import cells, links
+from collapse.audit import cells, links, taken
 from collapse.audit.cells import AuditError
 from collapse.audit.links import Link
+from collapse.evidence_files import ABOUT, RUNS
 
 KEY = re.compile(r"[0-9a-f]{12}")
 TABLES = (".csv", ".md", ".html")  # what is printed of a table has its numbers beside it
@@ -36,8 +37,8 @@ def of_key(key: str, *, results: Path, study: str | None) -> Lineage:
     folders = [results / study] if study else sorted(path.parent for path in results.glob("*/runs.parquet"))
     found = []
     for folder in folders:
-        table = links.run_table_link(folder, RUN_TABLE)
-        runs = cells.run_table(folder, trusted=links.is_sound(table))
+        table = taken.run_table_links(folder, RUN_TABLE)
+        runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
         if (runs["key"] == key).any():
             found.append((folder, table, runs))
     if not found:
@@ -46,7 +47,7 @@ def of_key(key: str, *, results: Path, study: str | None) -> Lineage:
         names = ", ".join(folder.name for folder, *_ in found)
         raise AuditError(f"run {key} is in several studies: {names}; say which with --study")
     [(folder, table, runs)] = found
-    return through_runs({"run": key}, [table], runs=runs, keys=[key], folder=folder)
+    return through_runs({"run": key}, table, runs=runs, keys=[key], folder=folder)
 
 
 def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -> Lineage:
@@ -56,6 +57,8 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     """
     if not file.is_file():
         raise AuditError(f"{file}: no such file")
+    if (file.parent / ABOUT).is_file():
+        return of_evidence(file, row=row)
     folder = links.results_folder(file)
     if folder is None:
         raise AuditError(f"{file}: not among the results of a study, results/{{study}}/...")
@@ -76,11 +79,11 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
         raise AuditError("--column needs a table, and --row the cells that name a row of it")
     if not read:
         return Lineage(subject, links.joined(first), [], None)
-    table = links.run_table_link(folder, read)
-    runs = cells.run_table(folder, trusted=links.is_sound(table))
+    table = taken.run_table_links(folder, read)
+    runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
     if keys is None:
         keys = cells.selected_keys(runs, settings_of(first))
-    return through_runs(subject, [*first, table], runs=runs, keys=narrowed(keys, row), folder=folder)
+    return through_runs(subject, [*first, *table], runs=runs, keys=narrowed(keys, row), folder=folder)
 
 
 def own_links(file: Path, *, folder: Path) -> tuple[list[Link], list[str]]:
@@ -144,6 +147,15 @@ def of_pack_file(file: Path, *, folder: Path, row: Sequence[str]) -> Lineage:
     return through_runs({"file": str(file)}, [], runs=runs, keys=keys, folder=folder, since=since)
 
 
+def of_evidence(file: Path, *, row: Sequence[str]) -> Lineage:
+    """The lineage of a file of evidence: where it stands is where its chain ends."""
+    chain = [taken.link_of_folder(file.parent)]
+    runs = cells.read_parquet(file.parent / RUNS) if links.is_sound(chain[0]) else None
+    keys = [] if runs is None else narrowed(list(runs["key"]), row)
+    run = facts_of(keys[0], runs, chain) if len(keys) == 1 else None
+    return Lineage({"file": str(file)}, links.joined(chain), keys, run)
+
+
 def through_runs(
     subject: dict[str, Any],
     first: list[Link],
@@ -153,20 +165,27 @@ def through_runs(
     folder: Path,
     since: str | None = None,
 ) -> Lineage:
-    """The whole chain: the links so far, those of the runs' packs, the datasets."""
+    """The whole chain: the links so far, those of the runs' packs and the datasets, or of evidence."""
     its = runs[runs["key"].isin(keys)].drop_duplicates("key")
     lost = [key for key in keys if key not in set(its["key"])]
     keys = [key for key in keys if key not in lost]
     if lost and all(map(links.is_sound, first)):  # else a changed byte of the table is why
         raise AuditError(f"{folder}: no run {lost[0]} there, which {subject.get('file')} names")
     packs = dict(zip(its["pack"], its["dataset"], strict=True))
-    chain = links.joined([*first, *links.links_of_runs(packs, folder=folder, since=since)])
-    run = None
-    if len(keys) == 1:
-        [outcomes] = [f for one in chain for f in one.files if f.path.name == "outcomes.parquet"]
-        sound = outcomes.state in (links.OK, links.UNKNOWN)
-        run = cells.run_facts(runs, keys[0], outcomes=cells.read_parquet(outcomes.path) if sound else None)
+    elsewhere = any(one.name == taken.EVIDENCE for one in first)
+    of_runs = [] if elsewhere else links.links_of_runs(packs, folder=folder, since=since)
+    chain = links.joined([*first, *of_runs])
+    run = facts_of(keys[0], runs, chain) if len(keys) == 1 else None
     return Lineage(subject | {"study": folder.name}, chain, keys, run)
+
+
+def facts_of(key: str, runs: pd.DataFrame, chain: Sequence[Link]) -> dict[str, Any]:
+    """The facts of a run, as its pack has them, or the evidence."""
+    if (made := taken.made(chain, key)) is not None:
+        return cells.run_facts(runs, key, outcomes=None) | {"commit": made["commit"], "code": made["code"]}
+    found = [f for one in chain for f in one.files if f.path.name == "outcomes.parquet"]
+    sound = [file.path for file in found if file.state in (links.OK, links.UNKNOWN)]
+    return cells.run_facts(runs, key, outcomes=cells.read_parquet(sound[0]) if sound else None)
 
 
 def settings_of(first: Sequence[Link]) -> Mapping[str, Any]:

@@ -144,8 +144,8 @@ def run_facts(runs: pd.DataFrame, key: str, *, outcomes: pd.DataFrame | None) ->
 
 
 def plain(value: Any) -> Any:
-    """A value of a table as JSON has it; None for NaN."""
+    """A value of a table as JSON has it; None for NaN and its like."""
     if isinstance(value, list):
         return value
     value = value.item() if hasattr(value, "item") else value
-    return None if value is None or value != value else value
+    return None if pd.isna(value) else value

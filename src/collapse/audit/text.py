@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from collapse.audit import KEY, Lineage, links, of_file, of_key
+from collapse.audit import KEY, Lineage, links, of_file, of_key, taken
 from collapse.audit.cells import AuditError, plain, read_parquet
 from collapse.audit.links import Link
 from collapse.conventions import CONVENTIONS, DIAGNOSTICS
+from collapse.evidence_files import RUNS
 from collapse.parameters import ParameterError
 from collapse.provenance import commit_words
 from collapse.runs import SETTINGS
@@ -23,6 +24,7 @@ LABEL, WIDTH = 18, 118  # letters: of the first column, of a line of words
 MOST_FILES = 8  # of one link; of more, those that are not as recorded, and how many are
 STATES = {links.OK: "ok", links.CHANGED: "CHANGED", links.MISSING: "MISSING", links.UNKNOWN: "unknown"}
 HASH_LENGTH = 64
+NUMBERS = {("metrics", "metrics.parquet"), (taken.EVIDENCE, RUNS)}  # of a link, where a run's metrics are
 SHOWN_SETTINGS = [name for name in SETTINGS if name != "measure_every"]
 
 
@@ -76,6 +78,9 @@ def lines(found: Lineage) -> list[str]:
     for name, its in grouped(found.links):
         if name == "checkpoint":  # the numbers before it are the networks', those after it the run's
             shown += link_lines(name, its, []) + run_lines(found)
+        elif name == taken.EVIDENCE:
+            shown += link_lines(name, its, [metric_words(found), *taken.words(its, found.keys)])
+            shown += run_lines(found)
         elif name == "metrics":
             shown += link_lines(name, its, [metric_words(found)])
         elif name == "dataset":
@@ -140,14 +145,16 @@ def run_lines(found: Lineage) -> list[str]:
         ended += f"; {facts['epochs_done']} epochs in {facts['seconds']:.1f} s, {facts['device']}"
         ended += f", {facts['threads']} threads, torch {facts['torch_version']}, protocol {facts['protocol']}"
     by = f"{facts['code']}, commit {facts['commit']}" if facts["code"] else "that was not recorded"
+    trained = [] if facts["status"] == "missing" else [f"trained by code {by}"]
     asked = f"{facts['key']}" + (f", of {', '.join(facts['experiments'])}" if facts["experiments"] else "")
-    return paragraph("run", [asked, settings, ended, f"trained by code {by}"])
+    return paragraph("run", [asked, settings, ended, *trained])
 
 
 def metric_facts(found: Lineage) -> dict[str, Any] | None:
     """The convention in which the metrics were computed, what the cell's metric is in it, and the run's."""
     made = [one for one in found.links if one.name == "metrics" and one.record is not None]
-    names = sorted({one.record["params"]["convention"] for one in made})
+    names = {one.record["params"]["convention"] for one in made}
+    names = sorted(names | {about["convention"] for about in taken.abouts(found.links)})
     if len(names) != 1:
         return {"conventions": names} if names else None
     known = CONVENTIONS[names[0]] | DIAGNOSTICS
@@ -155,11 +162,18 @@ def metric_facts(found: Lineage) -> dict[str, Any] | None:
     if metric not in known:
         return {"convention": names[0]}
     facts = {"convention": names[0], "metric": metric, "is": (known[metric].__doc__ or "").split("\n")[0]}
-    if len(found.keys) == 1 and links.is_sound(made[0]):
-        table = read_parquet(made[0].files[0].path)
-        its = table[table["key"] == found.keys[0]] if table is not None else []
-        facts["of_run"] = plain(its[metric].iloc[0]) if len(its) else None
-    return facts
+    return facts | ({"of_run": metric_of_run(metric, found)} if len(found.keys) == 1 else {})
+
+
+def metric_of_run(metric: str, found: Lineage) -> float | None:
+    """The metric of the one run, where it was first written; None where that cannot be trusted."""
+    for one in filter(links.is_sound, found.links):
+        for file in one.files:
+            if (one.name, file.path.name) in NUMBERS and (table := read_parquet(file.path)) is not None:
+                its = table[table["key"] == found.keys[0]]
+                if len(its):
+                    return plain(its[metric].iloc[0])
+    return None
 
 
 def metric_words(found: Lineage) -> str:

@@ -7,6 +7,7 @@ line in `findings`, and under `analysis:` in params.yaml the experiments in whic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypedDict
 
@@ -32,7 +33,7 @@ from collapse.claims.training import (
     momentum_strengthens_decay,
     ufm_splits_too,
 )
-from collapse.selection import why_no_valid
+from collapse.selection import unmeasured, why_no_valid
 
 STATEMENTS = {
     "C1": "Without weight decay no optimizer reaches the NC that coupled decay reaches.",
@@ -158,5 +159,7 @@ def on_experiments(
     its = runs[runs["experiment"].isin(list(experiments))]
     if its.empty:
         return not_testable(f"this study has no run of {' or '.join(experiments)}")
-    why = why_no_valid(its)
-    return not_testable(why) if why else judge(its)
+    if why := why_no_valid(its):
+        return not_testable(why)
+    found, lacking = judge(its), unmeasured(its.drop_duplicates("key"))
+    return replace(found, words=f"{found.words}; {lacking}") if lacking else found

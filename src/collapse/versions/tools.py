@@ -24,7 +24,8 @@ def call(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """What a tool that failed said of it, in one line."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    said = f"{done.stdout}\n{done.stderr}"  # a dry run of Snakemake says all on stdout
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return " ".join((errors or lines)[-1:]) or f"status {done.returncode}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from collapse.atomic import write_atomically
+from collapse.parameters import load_parameters
 from collapse.versions import stored, tools
 from collapse.versions.snakemake_records import VersionError, restore_records, write_archive
 
@@ -36,12 +37,18 @@ def snapshot(study: str) -> int:
 
 
 def record(study: str) -> int:
-    """dvc.lock from what is there, where Snakemake calls it finished. Raises VersionError."""
+    """dvc.lock from what is there, where Snakemake calls it finished. Raises VersionError.
+
+    A study of evidence has none of the outputs that training has, and is made again from git in a minute.
+    """
     if planned := tools.planned_jobs(study):
         raise VersionError(
             f"results/{study} is not what params.yaml and the code now say: Snakemake would run "
             f"{tools.jobs_in_words(planned)}; make study STUDY={study} runs and records it"
         )
+    if folder := load_parameters("params.yaml")["studies"][study].get("evidence"):
+        print(f"results/{study} is made of {folder}, which git has: nothing for DVC to keep")
+        return 0
     write_archive(study)
     add_to_recorded(study)
     tools.commit(study)

@@ -25,11 +25,12 @@ from collapse.style import (
     save_target,
 )
 
-SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "valid": "n/a"}
+SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "missing": "miss", "valid": "n/a"}
 LONG = {
     "div.": "diverged",
     "und.": "undertrained: too low a training accuracy",
     "fail": "failed",
+    "miss": "missing: not measured yet",
     "n/a": "not measurable",
     "–": "not in this study",
 }

@@ -11,7 +11,7 @@ from collapse.axes import log_ticks, share_y, words_in_panel
 from collapse.job import job
 from collapse.regression import fit_on_log10
 from collapse.results import read_results
-from collapse.selection import select, why_no_valid
+from collapse.selection import reservation, select, why_no_valid
 from collapse.style import (
     LOG_METRICS,
     METRIC_LABELS,
@@ -64,7 +64,7 @@ def draw(
     if len({y for _, y in pairs}) == 1:
         share_y(axes.flat[: len(panels)])
     legend_above(figure, optimizer_handles(optimizers, line=False, marker=True))
-    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    remark(figure, [reservation(every, optimizer=name) for name in optimizers])
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from collapse.axes import decay_axis, log_ticks, metric_axis, one_y_range, steady_range, words_in_panel
 from collapse.job import job
 from collapse.results import read_results
-from collapse.selection import select, why_no_valid
+from collapse.selection import reservation, select, why_no_valid
 from collapse.style import (
     LOG_METRICS,
     METRIC_LABELS,
@@ -72,7 +72,7 @@ def draw(
         title = filled_title(panel.get("title", ""), every)
         axis.set_title(title)
         alike.setdefault((panel["metric"], *panel["optimizers"]), []).append(axis)
-        reasons = [why_no_valid(every, optimizer=name) for name in panel["optimizers"]]
+        reasons = [reservation(every, optimizer=name) for name in panel["optimizers"]]
         remarks += [f"{title}: {reason}" if title and reason else reason for reason in reasons]
         shown += panel["optimizers"]
     for group in alike.values():

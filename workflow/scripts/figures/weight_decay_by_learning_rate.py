@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from collapse.axes import decay_axis, metric_axis, share_y, words_in_panel
 from collapse.job import job
 from collapse.results import read_results
-from collapse.selection import select, why_no_valid
+from collapse.selection import reservation, select, why_no_valid
 from collapse.style import (
     GREY,
     LOG_METRICS,
@@ -65,7 +65,7 @@ def draw(
         for momentum, shape in shapes.items()
     ]
     legend_above(figure, optimizer_handles(optimizers, line=True, marker=False) + by_shape)
-    remark(figure, [why_no_valid(every, optimizer=name) for name in optimizers])
+    remark(figure, [reservation(every, optimizer=name) for name in optimizers])
     return figure
 
 
