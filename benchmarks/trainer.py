@@ -15,7 +15,6 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pandas as pd
 import torch
@@ -30,13 +29,18 @@ from collapse.architectures.batch_norm import BatchNorm2d
 from collapse.datasets import DATASETS
 from collapse.datasets.preprocessing import preprocess
 from collapse.datasets.torchvision_import import torchvision
+from collapse.evaluation import statistics_of
 from collapse.freed_memory import keep_freed_memory
+from collapse.images import Images
 from collapse.precision import PRECISIONS, body_autocast, convolutions_in
+from collapse.schedules import is_measured
 from collapse.steps import FlatParameters, step_of, update_rule
 from collapse.training import train_epoch
 
 BATCH, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.0679, 0.9, 5e-4
 FASHION = DATASETS["FashionMNIST"]
+EPOCHS = 200
+LOOKS = sum(is_measured(epoch, epochs=EPOCHS, measure_every=10) for epoch in range(EPOCHS + 1))
 
 
 class Pictures(Dataset):
@@ -91,7 +95,7 @@ def usual_epoch(
 class OurEpochs:
     """Epochs of the project's trainer, one after the other."""
 
-    def __init__(self, network: nn.Module, images: SimpleNamespace):
+    def __init__(self, network: nn.Module, images: Images):
         self.network, self.images = network, images
         flat, self.state, self.epoch = FlatParameters(network), {}, 0
         rule = update_rule(
@@ -108,6 +112,10 @@ class OurEpochs:
         )  # fmt: skip
         self.epoch += 1
         return loss
+
+    def look(self) -> None:
+        """What is measured of the features now and then."""
+        statistics_of(self.network, self.images)
 
 
 def new_network(chosen: argparse.Namespace) -> nn.Module:
@@ -135,7 +143,8 @@ def epochs_of(case: str, chosen: argparse.Namespace) -> Callable[[], float]:
         keep_freed_memory()  # as a job does that trains
         ready = preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32)
         ready = ready.to(device, memory_format=torch.channels_last)
-        return OurEpochs(network, SimpleNamespace(train_images=ready, train_labels=labels.to(device)))
+        labels, few = labels.to(device), len(labels) // 6  # as many to test as FashionMNIST has
+        return OurEpochs(network, Images(ready, labels, ready[:few], labels[:few]))
     network = as_usual(network)
     optimizer = torch.optim.SGD(
         network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
@@ -146,14 +155,14 @@ def epochs_of(case: str, chosen: argparse.Namespace) -> Callable[[], float]:
 
 
 def serve(connection, case: str, chosen: argparse.Namespace) -> None:
-    """In a process of its own: an epoch for every request, answered by its loss and seconds."""
+    """In a process of its own: for every request an epoch or a look, answered by its result and seconds."""
     torch.set_num_threads(chosen.threads)
     with convolutions_in(chosen.precision):
         epoch = epochs_of(case, chosen)
-        while connection.recv():
+        while asked := connection.recv():
             began = time.perf_counter()
-            loss = epoch()  # reads the loss, so it waits for the device
-            connection.send((loss, time.perf_counter() - began))
+            result = epoch() if asked == "epoch" else epoch.look()  # either ends with numbers on the CPU
+            connection.send((result, time.perf_counter() - began))
 
 
 def arguments() -> argparse.Namespace:
@@ -179,21 +188,29 @@ def main() -> None:
         theirs.close()
 
     def epoch(case: str) -> float:
-        asked[case].send(True)
+        asked[case].send("epoch")
         loss, seconds = asked[case].recv()
         losses[case].append(loss)
         return seconds
 
     seconds = seconds_in_turn({case: lambda case=case: epoch(case) for case in losses}, rounds=chosen.rounds)
+    looks = []
+    for _ in range(chosen.rounds):
+        asked["ours"].send("look")
+        looks.append(asked["ours"].recv()[1])
     for case, values in losses.items():
-        asked[case].send(False)
+        asked[case].send("")
         print(f"{case}: losses {', '.join(f'{loss:.3f}' for loss in values)}")
     what = {"benchmark": f"trainer, {chosen.architecture}, width {chosen.width:g}, {chosen.precision}"}
     speeds = [
         spread(chosen.samples / seconds[case], **what, case=case, quantity="speed", unit="images/s")
         for case in seconds
     ]
-    record(pd.concat([compared(seconds, **what, usual="usual loop"), pd.DataFrame(speeds)]))
+    share = spread(
+        pd.Series(looks) * LOOKS / EPOCHS / seconds["ours"].median(), **what, case="ours", unit="1",
+        quantity="looking at the features, of the time of 200 epochs",
+    )  # fmt: skip
+    record(pd.concat([compared(seconds, **what, usual="usual loop"), pd.DataFrame([*speeds, share])]))
 
 
 if __name__ == "__main__":

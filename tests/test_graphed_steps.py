@@ -10,7 +10,7 @@ import torch
 
 from collapse import graphed_steps, training
 from collapse.architectures import ARCHITECTURES
-from collapse.graphed_steps import WARM_UP, CapturedStep, GraphedSteps
+from collapse.graphed_steps import WARM_UP, CapturedStep, GraphedSteps, on_device
 from collapse.images import load_images
 from collapse.initialisation import initial_network
 from collapse.optimizers import OPTIMIZERS
@@ -145,7 +145,8 @@ def test_a_step_waits_for_nothing(architecture, optimizer):
         optimizer, flat, momentum=0.9, weight_decay=0.01, coupled_fraction=None, beta2=0.999, epsilon=1e-8
     )
     step = partial(training_step, network=network, flat=flat, rule=rule)
-    state, _ = step({}, batch, labels, 0.1)
-    captured = CapturedStep(step, state, batch, labels, capture=again)
-    state, loss = captured(state, batch, labels, 0.1)
+    rate = on_device(0.1, batch.device)
+    state = {name: on_device(x, rate.device) for name, x in step({}, batch, labels, rate)[0].items()}
+    captured = CapturedStep(step, state, batch, labels, rate, capture=again)
+    state, loss = captured(state, batch, labels)
     assert {x.device.type for x in (loss, *state.values())} == {"meta"}

@@ -29,36 +29,35 @@ def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
+def on_device(x: Tensor | float, device: torch.device) -> Tensor:
+    """A tensor as it is, a number as one."""
+    return x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64, device=device)
+
+
 class CapturedStep:
     """`step` on batches of one size: what it reads and writes keeps its place in memory."""
 
-    def __init__(self, step: Step, state: State, batch: Tensor, labels: Tensor, *, capture: Callable):
-        device = batch.device
+    def __init__(
+        self, step: Step, state: State, batch: Tensor, labels: Tensor, rate: Tensor, *, capture: Callable
+    ):
         self.batch, self.labels = batch.clone(), labels.clone()
-        self.state = {
-            name: x.clone() if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64, device=device)
-            for name, x in state.items()
-        }
-        self.learning_rate = torch.zeros((), dtype=torch.float64, device=device)
-        self.loss = torch.zeros((), dtype=torch.float32, device=device)
+        self.state = {name: x.clone() for name, x in state.items()}
+        self.loss = torch.zeros((), dtype=torch.float32, device=batch.device)
 
         def work() -> None:
-            new, loss = step(self.state, self.batch, self.labels, self.learning_rate)
+            new, loss = step(self.state, self.batch, self.labels, rate)
             for name, x in new.items():
                 self.state[name].copy_(x)
             self.loss.copy_(loss)
 
         self.replay = capture(work)
 
-    def __call__(
-        self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
-    ) -> tuple[State, Tensor]:
+    def __call__(self, state: State, batch: Tensor, labels: Tensor) -> tuple[State, Tensor]:
         self.batch.copy_(batch)
         self.labels.copy_(labels)
-        self.learning_rate.fill_(learning_rate)
         if state is not self.state:
             for name, x in state.items():
-                self.state[name].copy_(x) if isinstance(x, Tensor) else self.state[name].fill_(x)
+                self.state[name].copy_(x)
         self.replay()
         return self.state, self.loss
 
@@ -75,33 +74,38 @@ class GraphedSteps:
         self.step, self.moved, self.capture = step, moved, capture
         self.captured: dict[int, CapturedStep | None] = {}
         self.warm_up = WARM_UP
+        self.rate = on_device(0.0, moved[0].device)
 
     def __call__(
         self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
     ) -> tuple[State, Tensor]:
+        self.rate.fill_(learning_rate)
         if self.warm_up:
             self.warm_up -= 1
-            return self.step(state, batch, labels, learning_rate)
+            return self.plain(state, batch, labels)
         if len(batch) not in self.captured:
-            return self.captured_and_held_against(state, batch, labels, learning_rate)
-        return (self.captured[len(batch)] or self.step)(state, batch, labels, learning_rate)
+            return self.captured_and_held_against(state, batch, labels)
+        return (self.captured[len(batch)] or self.plain)(state, batch, labels)
 
-    def captured_and_held_against(
-        self, state: State, batch: Tensor, labels: Tensor, learning_rate: float
-    ) -> tuple[State, Tensor]:
+    def plain(self, state: State, batch: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+        """The step without a graph, its numbers on the device as in one: they round otherwise elsewhere."""
+        state, loss = self.step(state, batch, labels, self.rate)
+        return {name: on_device(x, self.rate.device) for name, x in state.items()}, loss
+
+    def captured_and_held_against(self, state: State, batch: Tensor, labels: Tensor) -> tuple[State, Tensor]:
         """Take the step as a graph, take it back, and take it without: the latter stays."""
         before = [x.clone() for x in self.moved]
         self.captured[len(batch)] = None
         try:
-            graph = CapturedStep(self.step, state, batch, labels, capture=self.capture)
-            graph(state, batch, labels, learning_rate)
+            graph = CapturedStep(self.step, state, batch, labels, self.rate, capture=self.capture)
+            graph(state, batch, labels)
         except (RuntimeError, torch.AcceleratorError) as error:
             log.warning("no CUDA graph of a step (%s): training goes on without", str(error).splitlines()[0])
             graph = None
         found = self.moved[0].clone()
         for x, old in zip(self.moved, before, strict=True):
             x.copy_(old)
-        taken = self.step(state, batch, labels, learning_rate)
+        taken = self.plain(state, batch, labels)
         if graph is None:
             return taken
         length = (self.moved[0] - before[0]).norm()
