@@ -15,6 +15,7 @@ copy core to evidence/, and `make evidence` builds table 2 and its figures.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Of the whole time, at most; what a stage leaves is the later ones'.
 SHARES = {"tests": 0.15, "trainer": 0.2, "candidates": 0.35, "train": 1.0}
 KEPT_SECONDS = 20.0  # for writing what there is
+PRECISIONS_FIRST_TO_LAST = ("tf32", "bfloat16", "float32")
 Command = list[str]
 
 
@@ -42,7 +44,7 @@ def tests(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 
 
 def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
-    for precision in ("tf32", "bfloat16"):
+    for precision in PRECISIONS_FIRST_TO_LAST[:2]:
         for architecture in ("ResNet9", "VGG9"):
             yield python(
                 "benchmarks/trainer.py", "--architecture", architecture, "--precision", precision, "--width",
@@ -54,7 +56,11 @@ def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 
 def candidates(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
     sizes = [] if chosen.width == 1 else ["--steps", 2, "--matrix", 64, "--rounds", 1, "--runs", 1, 2]
-    yield python("benchmarks/candidates.py", "--width", chosen.width, "--device", chosen.device, *sizes)
+    for precision, architecture in itertools.product(PRECISIONS_FIRST_TO_LAST, ("ResNet9", "VGG9")):
+        yield python(
+            "benchmarks/candidates.py", "--architecture", architecture, "--precision", precision, "--width",
+            chosen.width, "--compiled", "rule", "--device", chosen.device, *sizes,
+        )  # fmt: skip
 
 
 def train(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
@@ -104,6 +110,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="for checkpoints and the like")
     parser.add_argument("--evidence", type=Path, default=ROOT / "evidence", help="what is measured already")
     parser.add_argument("--device", default="cuda", help="cpu: to see that all stages work")
+    parser.add_argument("--commit", default="", help="of the code, where it was copied without git")
     parser.add_argument("--study", default="core", help="whose table 2; default: %(default)s")
     parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
     parser.add_argument("--width", type=float, default=1.0, help="of the networks that are timed")
@@ -112,15 +119,17 @@ def main() -> int:
     for name in ("data", "out", "results", "evidence", "params"):
         setattr(chosen, name, getattr(chosen, name).absolute())  # commands run in the project's folder
     chosen.out.mkdir(parents=True, exist_ok=True)
+    os.environ["COLLAPSE_COMMIT"] = chosen.commit  # for the records of the jobs
     end, statuses = time.monotonic() + 60 * chosen.minutes, {}
     for stage in chosen.stages:
         deadline = min(end - KEPT_SECONDS, time.monotonic() + 60 * chosen.minutes * SHARES[stage])
         for command in STAGES[stage](chosen, max(deadline - time.monotonic(), 1.0)):
             left = end - time.monotonic() if stage == "train" else deadline - time.monotonic()
-            status = run(command, out=chosen.out, seconds=max(left, 1.0))
+            status = run(command, out=chosen.out, seconds=left) if left > 0 else "no time left"
             statuses.setdefault(stage, []).append(status)
     print("\n".join(f"{stage}: {', '.join(map(str, found))}" for stage, found in statuses.items()))
-    return int(any(status not in (0, 3) for found in statuses.values() for status in found))
+    ended = [status for found in statuses.values() for status in found if isinstance(status, int)]
+    return int(any(status not in (0, 3) for status in ended))  # 3: the time was up
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
 
     first = on_gpu(8, tmp_path / "absent", "first", "trainer", "candidates")
     assert first.returncode == 0, first.stdout
-    assert "trainer: 0, 0, 0, 0, 0\ncandidates: 0" in first.stdout
+    assert "trainer: 0, 0, 0, 0, 0\ncandidates: 0, 0, 0, 0, 0, 0" in first.stdout
     rows = pd.read_csv(tmp_path / "first/results.csv")
     assert rows.benchmark.str.startswith(("trainer, ", "candidates, ")).all() and len(rows) > 50
     assert "hours: of one device, at the speed measured on" in (tmp_path / "first/log.txt").read_text()

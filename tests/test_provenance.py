@@ -134,3 +134,6 @@ def test_the_commit_and_whether_the_tree_differs(tmp_path, monkeypatch):
     project_state.cache_clear()
     assert project_state(tmp_path) == {"commit": "unknown", "dirty": None}, "git is not installed"
     project_state.cache_clear()
+    monkeypatch.setenv("COLLAPSE_COMMIT", "45ba98f")
+    assert project_state(tmp_path) == {"commit": "45ba98f", "dirty": None}, "said by who copied the files"
+    project_state.cache_clear()

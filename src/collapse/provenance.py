@@ -128,13 +128,18 @@ def short(value: Any) -> Any:
 
 @cache
 def project_state(root: Path = PROJECT) -> dict[str, Any]:
-    """The commit of the code, "unknown" without git or a checkout, and whether the tree differs from it."""
+    """The commit of the code, and whether the tree differs from it.
+
+    Without git or a checkout the commit is what COLLAPSE_COMMIT says, where files were copied from one, else
+    "unknown"; how the tree compares nobody can say.
+    """
+    said = {"commit": os.environ.get("COLLAPSE_COMMIT") or "unknown", "dirty": None}
     try:
         if Path(git(root, "rev-parse", "--show-toplevel")) != root.resolve():
-            return {"commit": "unknown", "dirty": None}
+            return said
         return {"commit": git(root, "rev-parse", "HEAD"), "dirty": bool(git(root, "status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": None}
+        return said
 
 
 def git(root: Path, *arguments: str) -> str:
