@@ -5,7 +5,8 @@
     tests       what is marked `gpu`: graphs give a plain step's bits, every precision NC0's closed form
     trainer     the trainer against the usual loop; from its speed what the paper's grid would cost here
     candidates  the ways to keep a GPU busy, against each other
-    train       runs of table 2 as published that evidence/ does not have yet, as many as there is time for
+    train       runs of table 2 as published, or of --experiment momentum_heatmap (figure 5), that evidence/
+                does not have yet, as many as there is time for
 
 A stage that fails, or takes longer than its share, leaves the others be. OUT then holds log.txt, results.csv
 and core/table_2, the evidence with the new runs in it: add the rows of the one to benchmarks/results.csv,
@@ -64,7 +65,7 @@ def candidates(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 
 
 def train(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
-    what = ["--study", chosen.study, "--experiment", "table_2", "--params", chosen.params]
+    what = ["--study", chosen.study, "--experiment", *chosen.experiment, "--params", chosen.params]
     if (chosen.evidence / chosen.study).exists():
         shutil.copytree(chosen.evidence / chosen.study, chosen.out / chosen.study, dirs_exist_ok=True)
     yield python(
@@ -111,7 +112,8 @@ def main() -> int:
     parser.add_argument("--evidence", type=Path, default=ROOT / "evidence", help="what is measured already")
     parser.add_argument("--device", default="cuda", help="cpu: to see that all stages work")
     parser.add_argument("--commit", default="", help="of the code, where it was copied without git")
-    parser.add_argument("--study", default="core", help="whose table 2; default: %(default)s")
+    parser.add_argument("--study", default="core", help="whose runs; default: %(default)s")
+    parser.add_argument("--experiment", nargs="+", default=["table_2"], help="of it; default: %(default)s")
     parser.add_argument("--params", type=Path, default=ROOT / "params.yaml")
     parser.add_argument("--width", type=float, default=1.0, help="of the networks that are timed")
     parser.add_argument("--samples", type=int, default=12_800, help="of the trainer's epochs")

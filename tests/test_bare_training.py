@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -14,8 +15,10 @@ import torch
 from conftest import ROOT
 from tiny_study import snakemake, write_parameters
 
+from collapse import packs
 from collapse.bare_training import chosen_runs
 from collapse.cli import main
+from collapse.interruption import Interrupted
 from collapse.parameters import load_parameters
 from collapse.runs import run_table, runs_by_pack
 
@@ -32,6 +35,7 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 from collapse.cli import main
+from collapse.interruption import Interrupted
 sys.exit(main())
 """
 SAME = [
@@ -142,6 +146,39 @@ def test_the_workflow_goes_on_from_bare_training(finished, tmp_path):
     assert plan.returncode == 0 and "Nothing to be done" in plan.stdout + plan.stderr, plan.stderr
     assert bare(tmp_path).returncode == 0
     assert not list(results.glob("packs/*/weights.safetensors"))
+
+
+@pytest.mark.parametrize("experiments", [["grid"], []])
+def test_what_has_ended_is_measured_when_the_time_is_up(experiments, tmp_path, monkeypatch):
+    """Two runs of a pack, the third under way: these two can be brought home; the next call goes on."""
+    monkeypatch.chdir(tmp_path)
+    write_parameters(tmp_path)
+    arguments = ["train", "--study", "tiny", "--device", "cpu"]
+    arguments += ["--experiment", *experiments] if experiments else []
+    train_one, ended = packs.train_one, []
+
+    def until_the_alarm(run, *rest):
+        if len(ended) == 2:
+            raise Interrupted(signal.SIGALRM)
+        ended.append(run["key"])
+        return train_one(run, *rest)
+
+    monkeypatch.setattr(packs, "train_one", until_the_alarm)
+    assert main(arguments) == 3
+    [folder] = (tmp_path / "results/tiny/packs").iterdir()
+    assert folder.name.endswith(f"-{'-'.join(experiments) or 'ended'}")
+    assert pd.read_parquet(folder / "metrics.parquet").key.tolist() == ended
+    assert set(pd.read_parquet(folder / "history_metrics.parquet").key) == set(ended)
+    states = len(list((tmp_path / "results/tiny/unfinished").glob("*/*/outcomes.parquet")))
+    assert states == 2, "what the pack goes on from is still there"
+
+    monkeypatch.setattr(packs, "train_one", train_one)
+    seconds = pd.read_parquet(folder / "outcomes.parquet").set_index("key").seconds
+    assert main(arguments) == 0
+    place = folder if experiments else folder.with_name(folder.name.removesuffix("-ended"))
+    outcomes = pd.read_parquet(place / "outcomes.parquet").set_index("key")
+    assert len(outcomes) > 2 and outcomes.seconds[ended].to_dict() == seconds.to_dict(), "not trained again"
+    assert set(pd.read_parquet(place / "history_metrics.parquet").key) == set(outcomes.index)
 
 
 def test_chosen_runs_are_those_of_the_experiments(tmp_path):

@@ -15,8 +15,8 @@ from collapse.extraction import extract_statistics
 from collapse.former_packs import take_over
 from collapse.job import job
 from collapse.measurement import measure_pack
-from collapse.pack_files import PackPaths
-from collapse.packs import train_pack
+from collapse.pack_files import PackPaths, joined, read_pack, write_pack
+from collapse.packs import finished_parts, train_pack
 from collapse.parameters import PROJECT_ROOT
 from collapse.runs import PROTOCOL
 
@@ -43,8 +43,7 @@ class Study(NamedTuple):
 
 def train(study: Study, pack: str, runs: Sequence[Run], *, folder: Path) -> None:
     """The jobs of the rules prepare_dataset and train."""
-    for measured in ("class_statistics.safetensors", "metrics.parquet", "history_metrics.parquet"):
-        (folder / measured).unlink(missing_ok=True)  # of what was there before
+    forget_measured(folder)
     paths, unfinished = PackPaths.inside(folder), study.folder / "unfinished" / pack
     # Packs of some experiments' runs, and under the workflow's name the whole one as it was.
     beside = (path for path in study.folder.glob("packs/*/") if path.name not in study.packs)
@@ -58,6 +57,27 @@ def train(study: Study, pack: str, runs: Sequence[Run], *, folder: Path) -> None
             runs, prepared=prepared, paths=paths, unfinished=unfinished, device=study.device,
             save_every_minutes=study.save_every_minutes, root=study.root,
         )  # fmt: skip
+
+
+def keep_ended(study: Study, pack: str, *, folder: Path) -> None:
+    """Write and measure the runs that have ended of a pack under way; its states stay where they are."""
+    paths = PackPaths.inside(folder)
+    packs = [read_pack(paths)] if paths.outcomes.exists() else []
+    packs += finished_parts(study.folder / "unfinished" / pack)
+    keys = {key for part in packs for key in part.outcomes.key}
+    if runs := [run for run in study.packs[pack] if run["key"] in keys]:
+        forget_measured(folder)
+        inputs = {"prepared": prepare_dataset(study, runs[0]["dataset"])}
+        params = {"runs": runs, "protocol": PROTOCOL}
+        with job(as_job(study, "train", folder.name, inputs, paths._asdict(), params)):
+            write_pack(joined(packs, keys=[run["key"] for run in runs]), paths)
+        measure(study, runs, folder=folder)
+
+
+def forget_measured(folder: Path) -> None:
+    """What was measured of a pack is of the runs that it had."""
+    for measured in ("class_statistics.safetensors", "metrics.parquet", "history_metrics.parquet"):
+        (folder / measured).unlink(missing_ok=True)
 
 
 def measure(study: Study, runs: Sequence[Run], *, folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 A pack goes through the jobs of the rules prepare_dataset, train, extract_statistics and measure, to the
 same files, logs and records. Snakemake believes a pack whose files it finds, so only whole packs get the
-workflow's names. A pack of some experiments' runs alone is kept under a name of its own, and the job that
-trains the whole one finds these runs there by their keys (collapse.former_packs).
+workflow's names. A pack of some experiments' runs alone, or of those that had ended when the time was up, is
+kept under a name of its own, and the job that trains the whole one finds these runs there by their keys
+(collapse.former_packs).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import argparse
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from collapse.bare_jobs import Study, measure, train
+from collapse.bare_jobs import Study, keep_ended, measure, train
 from collapse.datasets import data_root
 from collapse.errors import InputError
 from collapse.evidence_files import keys_in_evidence, require_training
@@ -30,7 +31,7 @@ from collapse.parameters import ParameterError, load_parameters, suggestion
 from collapse.runs import run_table, runs_by_pack
 
 TIME_IS_UP = 3
-# Of a time budget, and a tenth of it at most: for what comes before, and for writing the latest state.
+# Of a time budget, and a tenth of it at most: for what comes before, and for keeping what there is.
 SECONDS_TO_SAVE = 30.0
 Run = Mapping[str, Any]
 
@@ -59,17 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
         threads=parameters["threads"],
         save_every_minutes=parameters["save_every_minutes"],
     )
-    status = 0
+    status, suffix = 0, "-".join(arguments.experiment or ["ended"])
     try:
         with stopped_by_signals(), time_budget(arguments.hours):
             for number, (pack, runs) in enumerate(chosen.items(), 1):
                 print(f"pack {number} of {len(chosen)}: {pack}", flush=True)
-                finish_pack(study, pack, runs, part="-".join([pack, *arguments.experiment]))
+                finish_pack(study, pack, runs, part=f"{pack}-{suffix}")
     except Interrupted as stop:
         status = stop.exit_status
     except SystemExit as failed:  # `job` has said why
         status = 2 if failed.code == 1 else failed.code
     if status == 128 + signal.SIGALRM:
+        with suppress(SystemExit):  # `job` has said why
+            keep_ended(study, pack, folder=study.folder / f"packs/{pack}-{suffix}")
         print("the time is up; the same command goes on from here")
         status = TIME_IS_UP
     print(what_lies_where(study.folder, {run["key"] for runs in chosen.values() for run in runs}))

@@ -2,8 +2,8 @@
 
 On a CPU channels_last is faster throughout, but PyTorch's BatchNorm then adds up a channel's values one after
 the other in float32, 131,072 of them in ResNet9's first layer: the first batch's logits and gradients are ten
-times as far from float64's as in the other layout, and far more where rounding picks another maximum. Here the
-statistics are added up in many short sums, and these in float64; all else is PyTorch's own.
+times as far from float64's as in the other layout, and further where rounding picks another maximum. Here
+the statistics are added up in many short sums, and these in float64; all else is PyTorch's own.
 """
 
 from __future__ import annotations
