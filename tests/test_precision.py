@@ -55,13 +55,14 @@ def test_twenty_steps_are_near_float64(architecture, precision, device, tiny_run
     np.testing.assert_allclose(found, gold, rtol=NEAR[precision])
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_a_short_training_ends_alike(precision, tiny_run, prepared):
+def test_a_short_training_ends_alike(precision, device, tiny_run, prepared):
     """Accuracy, NC1, NC2 and NC3 no further from float32's than five seeds are from each other."""
     run = tiny_run | {"epochs": 12, "batch_size": 32, "weight_decay": 0.01}
 
     def end(**changes):
-        outcome = trained(run | changes, prepared)
+        outcome = trained(run | changes, prepared, device=device)
         arrays = {
             name.partition("/")[2]: x.numpy()
             for name, x in outcome.trajectory.items()
