@@ -27,13 +27,14 @@ from alternating import compared, record, seconds_in_turn, spread
 from stacked import Stacked, stacked_step
 from torch import Tensor
 
-from collapse.architectures import ARCHITECTURES, Network
+from collapse.architectures import Network
 from collapse.architectures.network import channels_last
 from collapse.graphed_steps import WARM_UP, GraphedSteps
+from collapse.initialisation import initial_network
 from collapse.optimizers.rules import sgd
 from collapse.plan import forward_flops
 from collapse.precision import PRECISIONS, convolutions_in
-from collapse.steps import FlatParameters, training_step
+from collapse.steps import FlatParameters, step_of, training_step
 
 RATE = {"momentum": 0.9, "coupled_decay": 5e-4, "decoupled_decay": 0.0}
 LEARNING_RATE, CLASSES, BATCHES = 0.01, 10, 16
@@ -50,12 +51,9 @@ def batches(chosen: argparse.Namespace) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def network(chosen: argparse.Namespace, seed: int) -> Network:
-    torch.manual_seed(seed)
-    made = ARCHITECTURES[chosen.architecture](
-        channels=1, image_size=chosen.image_size, num_classes=CLASSES, train_size=1, width=chosen.width
-    )
-    made.precision = chosen.precision
-    return made.to(chosen.device)
+    run = {name: getattr(chosen, name) for name in ("architecture", "image_size", "width", "precision")}
+    run |= {"dataset": "FashionMNIST", "train_size": 1, "seed": seed}
+    return initial_network(run).to(chosen.device)
 
 
 def one_run(chosen: argparse.Namespace, seed: int, *, graph: bool, compiled: str = ""):
@@ -66,8 +64,9 @@ def one_run(chosen: argparse.Namespace, seed: int, *, graph: bool, compiled: str
         rule = torch.compile(rule)
     if compiled == "network":
         its.body.compile()
-    step = partial(training_step, network=its, flat=flat, rule=rule)
-    return GraphedSteps(step, [flat.values, *its.buffers()]) if graph else step
+    if graph:
+        return step_of(its, flat, rule)
+    return partial(training_step, network=its, flat=flat, rule=rule)
 
 
 def in_turn(chosen: argparse.Namespace, num_runs: int, **kind) -> Steps:

@@ -24,7 +24,6 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from collapse.architectures import ARCHITECTURES
 from collapse.architectures.batch_norm import BatchNorm2d
 from collapse.datasets import DATASETS
 from collapse.datasets.preprocessing import preprocess
@@ -32,6 +31,7 @@ from collapse.datasets.torchvision_import import torchvision
 from collapse.evaluation import statistics_of
 from collapse.freed_memory import keep_freed_memory
 from collapse.images import Images
+from collapse.initialisation import initial_network
 from collapse.precision import PRECISIONS, body_autocast, convolutions_in
 from collapse.schedules import is_measured
 from collapse.steps import FlatParameters, step_of, update_rule
@@ -68,7 +68,7 @@ def as_usual(network: nn.Module) -> nn.Sequential:
             module.__class__ = nn.BatchNorm2d
         if isinstance(module, nn.Sequential) and isinstance(module[-2], nn.MaxPool2d):
             module[-2], module[-1] = module[-1], module[-2]
-    return nn.Sequential(network.body, network.head)
+    return nn.Sequential(network.body, network.head).to(memory_format=torch.contiguous_format)
 
 
 def usual_epoch(
@@ -120,12 +120,9 @@ class OurEpochs:
 
 def new_network(chosen: argparse.Namespace) -> nn.Module:
     """Of the same initial weights every time."""
-    torch.manual_seed(3141)
-    network = ARCHITECTURES[chosen.architecture](
-        channels=1, image_size=32, num_classes=10, train_size=chosen.samples, width=chosen.width
-    ).to(chosen.device)
-    network.precision = chosen.precision
-    return network
+    run = {name: getattr(chosen, name) for name in ("architecture", "width", "precision")}
+    run |= {"dataset": "FashionMNIST", "image_size": 32, "train_size": chosen.samples, "seed": 3141}
+    return initial_network(run).to(chosen.device)
 
 
 def made_pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:

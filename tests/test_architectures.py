@@ -208,7 +208,7 @@ def test_global_max_pool_is_the_maximum(side):
     assert torch.equal(GlobalMaxPool()(images), functional.adaptive_max_pool2d(images, 1))
 
 
-def test_a_pool_before_the_relu_is_one_after_it(monkeypatch):
+def test_a_pool_before_the_relu_is_one_after_it():
     """Bit for bit, gradients too, where values are equal, zero or all negative in a window."""
     torch.manual_seed(0)
     block = convolution_block(3, 8, pool=True)

@@ -35,7 +35,6 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 from collapse.cli import main
-from collapse.interruption import Interrupted
 sys.exit(main())
 """
 SAME = [

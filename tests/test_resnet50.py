@@ -34,7 +34,7 @@ def test_the_same_seed_gives_torchvisions_network():
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(ours.eval()(images), theirs.eval()(channels_last(images)))
-        assert torch.equal(ours.head(ours.features(images)), ours(images))
+        assert torch.equal(ours.head(ours.body(channels_last(images))), ours(images))
 
 
 @pytest.mark.parametrize("width", [1 / 64, 0.125, 2.0])
