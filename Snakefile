@@ -13,22 +13,22 @@ from math import ceil
 
 from snakemake.exceptions import WorkflowError
 
-from collapse.code_digests import keep_code_digests
+from collapse.records.code_json import keep_code_digests
 from collapse.datasets import DATASETS
-from collapse.evidence_files import evidence_files
-from collapse.lineage import code_digest, yaml_digest
-from collapse.paper_scale import paper_scale
-from collapse.parameters import (
+from collapse.measuring.evidence_files import evidence_files
+from collapse.records.code_digest import code_digest, yaml_digest
+from collapse.paper.comparison.paper_scale import paper_scale
+from collapse.study.parameters import (
     ParameterError,
     in_one_order,
     load_parameters,
     remaining_studies,
     validate_parameters,
 )
-from collapse.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
-from collapse.sections import in_report
-from collapse.target_checks import check_targets
-from collapse.targets import (
+from collapse.study.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
+from collapse.paper.report.sections import in_report
+from collapse.paper.target_checks import check_targets
+from collapse.paper.targets import (
     aliases_of,
     face_note,
     lacking_of,
@@ -105,7 +105,7 @@ onstart:
         raise WorkflowError(f"{RESULTS} cannot be written; make {above} writable, then run again")
     # A job would say so as well, but each for itself. A cluster's GPUs are not where Snakemake runs.
     if config["device"] == "cuda" and workflow.local_exec:
-        from collapse.images import DeviceError, choose_device
+        from collapse.training.images import DeviceError, choose_device
 
         if any(job.rule.name in ("train", "extract_statistics") for job in workflow.dag.needrun_jobs()):
             try:

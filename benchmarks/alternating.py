@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from collapse.provenance import commit_words, project_state
+from collapse.records.provenance import commit_words, project_state
 
 RESULTS = Path(os.environ.get("COLLAPSE_BENCHMARKS") or Path(__file__).with_name("results.csv"))
 COLUMNS = [

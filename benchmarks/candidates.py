@@ -28,13 +28,13 @@ from stacked import Stacked, stacked_step
 from torch import Tensor
 
 from collapse.architectures import Network
+from collapse.architectures.initialisation import initial_network
 from collapse.architectures.network import channels_last
-from collapse.graphed_steps import WARM_UP, GraphedSteps
-from collapse.initialisation import initial_network
+from collapse.architectures.precision import PRECISIONS, convolutions_in
+from collapse.commands.plan import forward_flops
 from collapse.optimizers.rules import sgd
-from collapse.plan import forward_flops
-from collapse.precision import PRECISIONS, convolutions_in
-from collapse.steps import FlatParameters, step_of, training_step
+from collapse.training.graphed_steps import WARM_UP, GraphedSteps
+from collapse.training.steps import FlatParameters, step_of, training_step
 
 RATE = {"momentum": 0.9, "coupled_decay": 5e-4, "decoupled_decay": 0.0}
 LEARNING_RATE, CLASSES, BATCHES = 0.01, 10, 16

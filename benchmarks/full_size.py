@@ -33,11 +33,11 @@ import pyarrow.parquet as pq
 from alternating import record, spread
 from safetensors.numpy import save_file
 
-from collapse.collect import TRAINED_COLUMNS
-from collapse.parameters import load_parameters
-from collapse.plan import measured_epochs
-from collapse.results import HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
-from collapse.runs import run_table, unique_runs
+from collapse.commands.plan import measured_epochs
+from collapse.measuring.collect import TRAINED_COLUMNS
+from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
+from collapse.study.parameters import load_parameters
+from collapse.study.runs import run_table, unique_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -91,7 +91,7 @@ def main() -> None:
 def costs_of_commands(folder: Path, *, rounds: int) -> dict[str, list[Cost]]:
     """By command, its costs in each round."""
     commands = {
-        "import collapse": ([sys.executable, "-c", "import collapse.cli"], ""),
+        "import collapse": ([sys.executable, "-c", "import collapse.commands.main"], ""),
         "run table": ([BIN / "collapse", "runs", "paper", "--csv"], "ResNet9"),
         "dry run": ([BIN / "snakemake", "--dry-run", *STUDY], IDLE),
         "nothing to do": ([BIN / "snakemake", *STUDY], IDLE),

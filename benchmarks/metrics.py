@@ -18,8 +18,8 @@ import torch
 from alternating import compared, record, seconds_in_turn, spread
 from torch import Tensor
 
-from collapse.class_statistics import class_statistics
-from collapse.conventions import measure_all
+from collapse.metrics.class_statistics import class_statistics
+from collapse.metrics.conventions import measure_all
 
 CLASSES, BATCH = 10, 128
 

@@ -40,8 +40,9 @@ def python(*arguments: str | Path) -> Command:
 
 
 def tests(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
-    yield python("-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/test_graphed_steps.py",
-                 "tests/test_precision.py")  # fmt: skip
+    yield python("-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider",
+                 "tests/training/test_graphed_steps.py",
+                 "tests/training/test_precision.py")  # fmt: skip
 
 
 def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:

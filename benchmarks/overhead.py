@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from alternating import record, spread
 
-from collapse.provenance import read_record
+from collapse.records.provenance import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 

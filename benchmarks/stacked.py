@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from collapse.architectures import Network
 from collapse.architectures.network import Residual, channels_last
-from collapse.precision import body_autocast
+from collapse.architectures.precision import body_autocast
 
 
 class Stacked(nn.Module):

@@ -25,17 +25,17 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from collapse.architectures.batch_norm import BatchNorm2d
+from collapse.architectures.initialisation import initial_network
+from collapse.architectures.precision import PRECISIONS, body_autocast, convolutions_in
 from collapse.datasets import DATASETS
 from collapse.datasets.preprocessing import preprocess
 from collapse.datasets.torchvision_import import torchvision
-from collapse.evaluation import statistics_of
-from collapse.freed_memory import keep_freed_memory
-from collapse.images import Images
-from collapse.initialisation import initial_network
-from collapse.precision import PRECISIONS, body_autocast, convolutions_in
-from collapse.schedules import is_measured
-from collapse.steps import FlatParameters, step_of, update_rule
-from collapse.training import train_epoch
+from collapse.study.schedules import is_measured
+from collapse.training.evaluation import statistics_of
+from collapse.training.freed_memory import keep_freed_memory
+from collapse.training.images import Images
+from collapse.training.run import train_epoch
+from collapse.training.steps import FlatParameters, step_of, update_rule
 
 BATCH, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.0679, 0.9, 5e-4
 FASHION = DATASETS["FashionMNIST"]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from conftest import ROOT
 
-from collapse.bare_jobs import Named
+from collapse.measuring.jobs import Named
 
 
 def as_job(folder, script, *, output, params, input=None, config=None, wildcards=None):

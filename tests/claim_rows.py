@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from collapse.results import MEASURES, RUN_COLUMNS
+from collapse.measuring.results import MEASURES, RUN_COLUMNS
 
 BOOTSTRAP = {"resamples": 200, "confidence": 0.95, "seed": 3141}
 OVER = {"floor": 0.001, "bootstrap": BOOTSTRAP}

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
-from collapse.parameters import load_parameters
+from collapse.study.parameters import load_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 

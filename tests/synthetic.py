@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
-from collapse.results import MEASURES, RUN_COLUMNS
+from collapse.measuring.results import MEASURES, RUN_COLUMNS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 OPTIMIZERS = ("SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW")

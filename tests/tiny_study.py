@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+# What a checkout needs for a study.
+CHECKOUT = ("Snakefile", "workflow", "src", "profiles", "reference", "envs", "params.yaml")
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
 TINY = {

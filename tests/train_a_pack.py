@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 from as_job import as_job
 
-from collapse.job import job
-from collapse.pack_files import PackPaths
-from collapse.packs import train_pack
+from collapse.records.job import job
+from collapse.training.pack_files import PackPaths
+from collapse.training.packs import train_pack
 
 
 def pack_job(folder: Path) -> SimpleNamespace:

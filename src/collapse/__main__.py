@@ -2,6 +2,6 @@
 
 import sys
 
-from collapse.cli import main
+from collapse.commands.main import main
 
 sys.exit(main())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from collapse.collect import collect
-from collapse.job import job
+from collapse.measuring.collect import collect
+from collapse.records.job import job
 
 with job(snakemake):
     collect(

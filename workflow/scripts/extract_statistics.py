@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from collapse.datasets import data_root
-from collapse.extraction import extract_statistics
-from collapse.job import job
+from collapse.measuring.extraction import extract_statistics
+from collapse.records.job import job
 
 with job(snakemake, threads=snakemake.threads):
     extract_statistics(

@@ -1,7 +1,7 @@
 """Rule key_numbers: verdicts, effects and table 2 as JSON."""
 
-from collapse.job import job
-from collapse.key_numbers import write_key_numbers
+from collapse.paper.key_numbers import write_key_numbers
+from collapse.records.job import job
 
 with job(snakemake):
     write_key_numbers(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from collapse.job import job
-from collapse.measurement import measure_pack
+from collapse.measuring.measurement import measure_pack
+from collapse.records.job import job
 
 with job(snakemake):
     measure_pack(

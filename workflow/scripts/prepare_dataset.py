@@ -3,7 +3,7 @@
 from collapse.datasets import data_root
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
-from collapse.job import job
+from collapse.records.job import job
 
 with job(snakemake):
     # Not a param: where the files lie changes nothing, their checksums do.

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from collapse.claims.table import print_claims
-from collapse.comparison_text import print_summary
-from collapse.job import job
-from collapse.provenance import commit_words, project_state
-from collapse.report import first_page
-from collapse.results import read_runs
+from collapse.measuring.results import read_runs
+from collapse.paper.claims.table import print_claims
+from collapse.paper.comparison.text import print_summary
+from collapse.paper.report.first_page import first_page
+from collapse.records.job import job
+from collapse.records.provenance import commit_words, project_state
 
 SHOWN = ["Claim", "Verdict", "Effect", "At other thresholds"]  # the rest stands in the table of claims
 

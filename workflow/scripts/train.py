@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from collapse.datasets import data_root
-from collapse.former_packs import former_packs, take_over
-from collapse.job import job
-from collapse.pack_files import PackPaths
-from collapse.packs import train_pack
+from collapse.records.job import job
+from collapse.training.pack_files import PackPaths
+from collapse.training.packs import train_pack
+from collapse.training.reuse import former_packs, take_over
 
 with job(snakemake, threads=snakemake.threads):
     paths, unfinished = PackPaths(*map(Path, snakemake.output)), Path(snakemake.params.unfinished)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapse.architectures.batch_norm import BatchNorm2d
-from collapse.precision import body_autocast
+from collapse.architectures.precision import body_autocast
 
 
 class Network(nn.Module):
@@ -16,7 +16,7 @@ class Network(nn.Module):
     `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K), its weight is the
     W (K, p) of the paper. `decay_vectors` says whether weight decay touches biases and the scales and
     shifts of normalisations too: in the paper everywhere but in the ViT. `precision` is that of the body,
-    one of collapse.precision; a run's own is set by collapse.initialisation.
+    one of collapse.architectures.precision; a run's own is set by collapse.architectures.initialisation.
     """
 
     def __init__(self, *, body: nn.Module, head: nn.Linear, decay_vectors: bool = True):

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapse.checksums import tensor_digest
 from collapse.datasets.files import verified_folder
 from collapse.datasets.formats import read_cifar_batch, read_idx
 from collapse.datasets.image_folder import read_index
 from collapse.datasets.registry import Dataset, DatasetError, get_dataset
+from collapse.files.checksums import tensor_digest
 
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 

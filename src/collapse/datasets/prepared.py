@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from collapse.atomic import write_atomically
 from collapse.datasets.loading import ARRAY_NAMES, array_digest, check_arrays
 from collapse.datasets.registry import DatasetError, get_dataset
+from collapse.files.atomic import write_atomically
 
 ABOUT = "prepared"  # the entry of the metadata: JSON of dataset, digest and arrays_sha256
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from collapse.errors import InputError
+from collapse.files.errors import InputError
 
 
 class DatasetError(InputError):

@@ -9,13 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from collapse.axes import log_ticks, words_in_panel
 from collapse.datasets.registry import DATASETS
-from collapse.job import job
-from collapse.results import read_results
-from collapse.schedules import batches_per_epoch
-from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import log_ticks, words_in_panel
+from collapse.paper.figures.style import (
     SMALL,
     legend_above,
     new_figure,
@@ -26,6 +23,9 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.selection import drawable, remarks, select, trajectory, why_no_valid
+from collapse.records.job import job
+from collapse.study.schedules import batches_per_epoch
 
 ALPHA = r"$\alpha = \frac{1}{K}\,\Vert W^\top \mathbf{1} \Vert^2$"
 SIGN_DESCENT = {"Signum": "SignSGD", "SignumW": "SignSGDW"}  # their names at momentum 0

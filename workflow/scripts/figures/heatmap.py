@@ -10,11 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from collapse.axes import words_in_panel
-from collapse.job import job
-from collapse.results import read_results
-from collapse.selection import outcome, select
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import words_in_panel
+from collapse.paper.figures.style import (
     GREY,
     METRIC_LABELS,
     SETTING_LABELS,
@@ -24,6 +22,8 @@ from collapse.style import (
     paper_style,
     save_target,
 )
+from collapse.paper.selection import outcome, select
+from collapse.records.job import job
 
 SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "missing": "miss", "valid": "n/a"}
 LONG = {

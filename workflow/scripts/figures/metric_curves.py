@@ -10,11 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.axes import epoch_axis, log_ticks, metric_axis, steady_range, words_in_panel
-from collapse.job import job
-from collapse.results import read_results
-from collapse.selection import drawable, remarks, select, setting_words, trajectory, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import epoch_axis, log_ticks, metric_axis, steady_range, words_in_panel
+from collapse.paper.figures.style import (
     GREY,
     LOG_METRICS,
     SETTING_LABELS,
@@ -27,6 +25,8 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.selection import drawable, remarks, select, setting_words, trajectory, why_no_valid
+from collapse.records.job import job
 
 CLOSED_FORM = {"color": "black", "linestyle": ":", "linewidth": 0.9}
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
@@ -54,7 +54,7 @@ def draw(
     """A panel a metric or other logged quantity against the epoch, epoch 0 the initialisation.
 
     `line` names the column of runs that colours tell apart ("optimizer", "momentum", ...), `dash`
-    one that dashes do ("epochs"); `where` narrows the runs down (collapse.selection), and
+    one that dashes do ("epochs"); `where` narrows the runs down (collapse.paper.selection), and
     `run_of_smallest` names the metric by which one run an optimizer is chosen. What is missing, or
     shown though undertrained (without `require_valid`), is named below. `closed_form` adds to NC0
     what theory says of SGD and SGDW, dotted, down to the measured range.

@@ -7,12 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.axes import log_ticks, share_y, words_in_panel
-from collapse.job import job
-from collapse.regression import fit_on_log10
-from collapse.results import read_results
-from collapse.selection import reservation, select, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import log_ticks, share_y, words_in_panel
+from collapse.paper.figures.style import (
     LOG_METRICS,
     METRIC_LABELS,
     legend_above,
@@ -24,6 +21,9 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.regression import fit_on_log10
+from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.records.job import job
 
 FEW = {"s": 13, "edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
 MANY = {"s": 5, "linewidths": 0, "alpha": 0.5}
@@ -46,7 +46,7 @@ def draw(
 
     Axes of metrics that span orders of magnitude are logarithmic. Colour is the optimizer, the
     marker where its weight decay acts. `fit` adds the least-squares line of y on log10 x with its
-    R2 (collapse.regression). Runs with no place on the axes are counted in the panel.
+    R2 (collapse.paper.regression). Runs with no place on the axes are counted in the panel.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)

@@ -8,11 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.axes import log_ticks, words_in_panel
-from collapse.job import job
-from collapse.results import read_results
-from collapse.selection import drawable, remarks, select, trajectory, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import log_ticks, words_in_panel
+from collapse.paper.figures.style import (
     GREY,
     legend_above,
     new_figure,
@@ -22,6 +20,8 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.selection import drawable, remarks, select, trajectory, why_no_valid
+from collapse.records.job import job
 
 TITLES = {
     "singular_values_W": r"last-layer weights $W$",

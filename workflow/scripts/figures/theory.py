@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.lib.stride_tricks import sliding_window_view
 
-from collapse import sign_descent
-from collapse.axes import log_ticks
-from collapse.job import job
-from collapse.last_layer import alphas
 from collapse.optimizers import OPTIMIZERS
-from collapse.style import GREY, SMALL, legend_above, new_figure, paper_style, save_target
-from collapse.theorem_checks import ROUNDING_FLOOR, decaying_rates, sgd_alpha, ufm_weights
-from collapse.theory import NC0_RATIOS
+from collapse.paper.figures.axes import log_ticks
+from collapse.paper.figures.style import GREY, SMALL, legend_above, new_figure, paper_style, save_target
+from collapse.records.job import job
+from collapse.theory import sign_descent
+from collapse.theory.closed_forms import NC0_RATIOS
+from collapse.theory.last_layer import alphas
+from collapse.theory.theorem_checks import ROUNDING_FLOOR, decaying_rates, sgd_alpha, ufm_weights
 
 ALPHA = r"$\alpha(t) = \frac{1}{K}\,\Vert W^\top \mathbf{1} \Vert^2$"
 PREDICTED = {"linestyle": "-", "linewidth": 1.1}

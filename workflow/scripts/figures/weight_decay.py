@@ -9,11 +9,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from collapse.axes import decay_axis, log_ticks, metric_axis, one_y_range, steady_range, words_in_panel
-from collapse.job import job
-from collapse.results import read_results
-from collapse.selection import reservation, select, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import (
+    decay_axis,
+    log_ticks,
+    metric_axis,
+    one_y_range,
+    steady_range,
+    words_in_panel,
+)
+from collapse.paper.figures.style import (
     LOG_METRICS,
     METRIC_LABELS,
     band,
@@ -25,10 +30,12 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.records.job import job
 
 
 class Panel(TypedDict):
-    """What one panel shows; `where` as collapse.selection `select` has it.
+    """What one panel shows; `where` as collapse.paper.selection `select` has it.
 
     In `title`, "{epochs}" stands for the value that the panel's runs have of that column.
     """
@@ -53,8 +60,8 @@ def draw(
     """Mean over the valid runs of a weight decay (learning rates, momenta, seeds), +- 1 deviation.
 
     Panels that differ in `where` alone have one y range. `columns` panels stand in a row. On
-    logarithmic axes the band's lower edge is never below the smallest run (collapse.style `band`). An
-    optimizer without a valid run is named below, with the reason.
+    logarithmic axes the band's lower edge is never below the smallest run (collapse.paper.figures.style
+    `band`). An optimizer without a valid run is named below, with the reason.
     """
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)

@@ -8,11 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse.axes import decay_axis, metric_axis, share_y, words_in_panel
-from collapse.job import job
-from collapse.results import read_results
-from collapse.selection import reservation, select, why_no_valid
-from collapse.style import (
+from collapse.measuring.results import read_results
+from collapse.paper.figures.axes import decay_axis, metric_axis, share_y, words_in_panel
+from collapse.paper.figures.style import (
     GREY,
     LOG_METRICS,
     legend_above,
@@ -24,6 +22,8 @@ from collapse.style import (
     remark,
     save_target,
 )
+from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.records.job import job
 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 

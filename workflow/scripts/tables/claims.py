@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from collapse.claims import ClaimExperiments
-from collapse.claims.evidence import Bootstrap
-from collapse.claims.table import judged_claims, print_claims
-from collapse.job import job
-from collapse.results import read_results
-from collapse.tables import write_target
+from collapse.measuring.results import read_results
+from collapse.paper.claims import ClaimExperiments
+from collapse.paper.claims.evidence import Bootstrap
+from collapse.paper.claims.table import judged_claims, print_claims
+from collapse.paper.tables import write_target
+from collapse.records.job import job
 
 
 def make(
@@ -37,7 +37,9 @@ def make(
     bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
-    """A row a claim, then its numbers (collapse.claims.table); `theorems` is table 1, `notes` the scale."""
+    """A row a claim, then its numbers (collapse.paper.claims.table); `theorems` is table 1, `notes` the
+    scale.
+    """
     return judged_claims(
         runs,
         history,

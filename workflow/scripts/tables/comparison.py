@@ -4,10 +4,10 @@ from pathlib import Path
 
 import yaml
 
-from collapse.comparison import comparison_table as make
-from collapse.comparison_text import write_comparison
-from collapse.job import job
-from collapse.results import read_runs
+from collapse.measuring.results import read_runs
+from collapse.paper.comparison.table import comparison_table as make
+from collapse.paper.comparison.text import write_comparison
+from collapse.records.job import job
 
 if "snakemake" in globals():
     with job(snakemake):

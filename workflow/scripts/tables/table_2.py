@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from collapse.job import job
-from collapse.results import read_runs
-from collapse.selection import drawable, select
-from collapse.tables import final_metrics, print_metrics, write_target
+from collapse.measuring.results import read_runs
+from collapse.paper.selection import drawable, select
+from collapse.paper.tables import final_metrics, print_metrics, write_target
+from collapse.records.job import job
 
 
 def make(

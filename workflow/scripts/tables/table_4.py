@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from collapse.job import job
-from collapse.results import read_runs
-from collapse.selection import select
-from collapse.tables import overview, write_target
+from collapse.measuring.results import read_runs
+from collapse.paper.selection import select
+from collapse.paper.tables import overview, write_target
+from collapse.records.job import job
 
 
 def make(runs: pd.DataFrame, *, experiment: str) -> pd.DataFrame:
-    """A row an architecture, dataset and optimizer of the experiment (collapse.tables)."""
+    """A row an architecture, dataset and optimizer of the experiment (collapse.paper.tables)."""
     return overview(select(runs, experiment=experiment, valid=False))
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from collapse.job import job
-from collapse.results import read_runs
-from collapse.selection import select, smallest
-from collapse.tables import hyperparameters, print_hyperparameters, write_target
+from collapse.measuring.results import read_runs
+from collapse.paper.selection import select, smallest
+from collapse.paper.tables import hyperparameters, print_hyperparameters, write_target
+from collapse.records.job import job
 
 
 def make(
@@ -18,7 +18,7 @@ def make(
     dataset: str | None,
     optimizers: Sequence[str],
 ) -> pd.DataFrame:
-    """The valid run of smallest NC3, a row an optimizer (collapse.tables `hyperparameters`)."""
+    """The valid run of smallest NC3, a row an optimizer (collapse.paper.tables `hyperparameters`)."""
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, valid=False)
     best = smallest(select(runs, **chosen), metric="NC3")

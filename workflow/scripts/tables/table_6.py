@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from collapse.job import job
-from collapse.regression import fit_nc3_on_log_nc0
-from collapse.results import read_runs
-from collapse.selection import select
-from collapse.tables import print_regression, write_target
+from collapse.measuring.results import read_runs
+from collapse.paper.regression import fit_nc3_on_log_nc0
+from collapse.paper.selection import select
+from collapse.paper.tables import print_regression, write_target
+from collapse.records.job import job
 
 
 def make(
@@ -19,7 +19,7 @@ def make(
     dataset: str | None,
     optimizers: Sequence[str],
 ) -> pd.DataFrame:
-    """The fits over the valid runs (collapse.regression)."""
+    """The fits over the valid runs (collapse.paper.regression)."""
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     valid = select(runs, **chosen, optimizers=optimizers)
     return fit_nc3_on_log_nc0(valid, by_learning_rate=True)

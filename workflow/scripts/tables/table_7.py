@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from collapse.job import job
-from collapse.results import read_runs
-from collapse.selection import select
-from collapse.tables import print_smallest, smallest_metrics, write_target
+from collapse.measuring.results import read_runs
+from collapse.paper.selection import select
+from collapse.paper.tables import print_smallest, smallest_metrics, write_target
+from collapse.records.job import job
 
 
 def make(
@@ -19,7 +19,7 @@ def make(
     optimizers: Sequence[str],
     metrics: Sequence[str],
 ) -> pd.DataFrame:
-    """A row without decay a length of training, then with decay (collapse.tables `smallest_metrics`)."""
+    """A row without decay a length of training, then with decay (collapse.paper.tables)."""
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
     return smallest_metrics(every, metrics=metrics)

@@ -1,0 +1,43 @@
+"""`collapse claims`: the paper's claims, judged on a study's results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from collapse.commands.arguments import add_folder, add_params, add_study
+from collapse.measuring.results import read_results
+from collapse.paper.claims.table import judged_claims, terminal_lines
+from collapse.paper.targets import face_note, scale_notes, target_settings
+from collapse.paper.theorem_table import theorem_table
+from collapse.study.parameters import ParameterError, load_parameters
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its (sub)parser."""
+    add_study(parser)
+    parser.add_argument("--details", action="store_true", help="every number behind the verdicts")
+    parser.add_argument("--csv", action="store_true", help="the whole table, for programs")
+    add_params(parser)
+    add_folder(parser, "--results", "results")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge the study and print. Returns the exit status. Raises ParameterError."""
+    parameters = load_parameters(arguments.params)
+    if arguments.study not in parameters["studies"]:
+        known = ", ".join(parameters["studies"])
+        raise ParameterError(f"unknown study {arguments.study!r}; one of {known}")
+    files = [arguments.results / arguments.study / f"{name}.parquet" for name in ("runs", "history")]
+    for file in files:
+        if not file.is_file():
+            raise ParameterError(f"{file}: no such file; run make study STUDY={arguments.study} first")
+    settings = target_settings(parameters, arguments.study, parameters["analysis"]["claims"]["settings"])
+    theorems = theorem_table(**parameters["theory"]["table_1"]["settings"])
+    notes = scale_notes(parameters, arguments.study)
+    table = judged_claims(*read_results(*files), theorems, notes, **settings)
+    if arguments.csv:
+        table.to_csv(sys.stdout, index=False)
+    else:
+        print("\n".join(terminal_lines(table, note=face_note(notes), details=arguments.details)))
+    return 0

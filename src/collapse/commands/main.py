@@ -1,0 +1,59 @@
+"""The `collapse` command: parses the command line and calls the module of the subcommand.
+
+A subcommand is a module of this package with `add_arguments(parser)` and `run(arguments)`. Only the module of
+the chosen subcommand is imported, so `collapse --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from collapse.files.errors import InputError
+
+COMMANDS = {
+    "runs": "print the run table of a study",
+    "plan": "what a study costs: jobs, arithmetic, bytes, hours",
+    "train": "train without the workflow, where PyTorch is all there is",
+    "evidence": "keep what was trained so as a few small files for git",
+    "status": "how far a study's training is",
+    "claims": "judge the paper's claims on a study's results",
+    "measure": "collapse metrics of your own model's features",
+    "lineage": "where a number, a figure or a run comes from, verified",
+    "crate": "a study's results with their provenance, as an RO-Crate",
+    "record": "let DVC know the results that Snakemake has made; runs nothing",
+    "restore": "bring back the results that dvc.lock names, for DVC and for Snakemake",
+    "changed": "what Snakemake would run and what DVC calls changed; status 1 where there is any",
+    "snapshot": "write Snakemake's records of the study into one file: the last stage of dvc.yaml",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, or 2 with one line on stderr for bad input."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parser(chosen=arguments[0] if arguments else None).parse_args(arguments)
+    try:
+        return chosen.run(chosen)
+    except InputError as error:
+        print(f"collapse: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `collapse runs paper | head`
+        sys.stderr.close()
+        return 0
+
+
+def parser(*, chosen: str | None) -> argparse.ArgumentParser:
+    """All subcommands by name; the chosen one with its arguments."""
+    top = argparse.ArgumentParser(
+        prog="collapse", description="Studies of neural collapse, and your own models."
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        if name == chosen:
+            module = import_module(f"collapse.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return top

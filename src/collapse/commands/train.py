@@ -1,0 +1,165 @@
+"""`collapse train`: training without the workflow, which takes over what lies there as if it had made it.
+
+A pack goes through the jobs of the rules prepare_dataset, train, extract_statistics and measure, to the
+same files, logs and records. Snakemake believes a pack whose files it finds, so only whole packs get the
+workflow's names. A pack of some experiments' runs alone, or of those that had ended when the time was up, is
+kept under a name of its own, and the job that trains the whole one finds these runs there by their keys
+(collapse.training.reuse).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from collapse.commands.arguments import add_folder, add_params, add_study, positive
+from collapse.datasets import data_root
+from collapse.files.errors import InputError
+from collapse.measuring.evidence_files import keys_in_evidence, require_training
+from collapse.measuring.jobs import Study, keep_ended, measure, train
+from collapse.records.interruption import Interrupted, stopped_by_signals
+from collapse.study.parameters import load_parameters
+from collapse.study.runs import chosen_runs, run_table, runs_by_pack
+from collapse.training.images import choose_device
+from collapse.training.pack_files import PackPaths, read_table
+from collapse.training.reuse import keys_in
+
+TIME_IS_UP = 3
+# Of a time budget, and a tenth of it at most: for what comes before, and for keeping what there is.
+SECONDS_TO_SAVE = 30.0
+Run = Mapping[str, Any]
+
+
+class OutputError(InputError):
+    """Nothing can be written where the results should lie."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to its (sub)parser."""
+    add_study(parser, flag=True)
+    parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
+    add_folder(parser, "--out", "results")
+    parser.add_argument(
+        "--hours", type=positive, help="stop in time, with status 3; the same command goes on"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
+    )
+    parser.add_argument("--not-in", type=Path, help="evidence, as evidence/core, whose runs are left out")
+    add_params(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command. Returns 0, 2 after one line where a job failed, 3 where the time was up, 128 + signal."""
+    parameters = load_parameters(arguments.params)
+    require_training(parameters, arguments.study)
+    table = run_table(parameters, arguments.study)
+    device = arguments.device or parameters["device"]
+    known = keys_in_evidence(arguments.not_in) if arguments.not_in else set()
+    chosen = chosen_runs(table, arguments.experiment, known=known)
+    if not chosen:
+        print(f"nothing to train: {arguments.not_in} has all runs")
+        return 0
+    choose_device(device)  # before anything is written
+    study = Study(
+        folder=writable(arguments.out / arguments.study),
+        packs=runs_by_pack(table),
+        device=device,
+        root=arguments.data or data_root(parameters["data_root"]),
+        threads=parameters["threads"],
+        save_every_minutes=parameters["save_every_minutes"],
+    )
+    status, suffix = 0, "-".join(arguments.experiment or ["ended"])
+    try:
+        with stopped_by_signals(), time_budget(arguments.hours):
+            for number, (pack, runs) in enumerate(chosen.items(), 1):
+                print(f"pack {number} of {len(chosen)}: {pack}", flush=True)
+                finish_pack(study, pack, runs, part=f"{pack}-{suffix}")
+    except Interrupted as stop:
+        status = stop.exit_status
+    except SystemExit as failed:  # `job` has said why
+        status = 2 if failed.code == 1 else failed.code
+    if status == 128 + signal.SIGALRM:
+        with suppress(SystemExit):  # `job` has said why
+            keep_ended(study, pack, folder=study.folder / f"packs/{pack}-{suffix}")
+        print("the time is up; the same command goes on from here")
+        status = TIME_IS_UP
+    print(what_lies_where(study.folder, {run["key"] for runs in chosen.values() for run in runs}))
+    return status
+
+
+def finish_pack(study: Study, pack: str, runs: Sequence[Run], *, part: str) -> None:
+    """Train, extract and measure what is missing of these runs of a pack; fewer than all are kept as `part`.
+
+    Raises SystemExit, as `job` does, and PackFileError.
+    """
+    wanted, packs = {run["key"] for run in runs}, study.folder / "packs"
+    done = [folder for folder in (packs / pack, packs / part) if wanted <= trained(folder)]
+    if done:
+        folder = done[0]
+    else:
+        # What another call left there comes along, for training empties the folder `unfinished`.
+        ended = {file.parent.name for file in study.folder.glob(f"unfinished/{pack}/*/outcomes.parquet")}
+        ended |= trained(packs / part)
+        runs = [run for run in study.packs[pack] if run["key"] in wanted | ended]
+        folder = packs / (pack if len(runs) == len(study.packs[pack]) else part)
+        train(study, pack, runs, folder=folder)
+    if not (folder / "history_metrics.parquet").exists():
+        kept = keys_in(folder / "outcomes.parquet")
+        measure(study, [run for run in study.packs[pack] if run["key"] in kept], folder=folder)
+
+
+@contextmanager
+def time_budget(hours: float | None) -> Iterator[None]:
+    """Let SIGALRM come shortly before so many hours have passed."""
+    if hours is not None:
+        seconds = 3600 * hours
+        signal.setitimer(signal.ITIMER_REAL, seconds - min(SECONDS_TO_SAVE, seconds / 10))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def trained(folder: Path) -> set[str]:
+    """The keys of the runs that a pack has, without those that failed. Raises PackFileError.
+
+    Once a pack is measured nothing reads its checkpoints: they may be left elsewhere.
+    """
+    paths = PackPaths.inside(folder)
+    needed = [paths.outcomes] if (folder / "history_metrics.parquet").exists() else paths
+    if not all(path.exists() for path in needed):
+        return set()
+    outcomes = read_table(paths.outcomes)
+    return set(outcomes.key[outcomes.status != "failed"])
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if it is not there. Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out: {folder} cannot be made ({error.strerror}); name another") from None
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"--out: {folder} cannot be written to; name another")
+    return folder
+
+
+def what_lies_where(folder: Path, wanted: set[str]) -> str:
+    """How many of the wanted runs are trained, and how large each part of the results is."""
+    places = [*folder.glob("packs/*/"), *folder.glob("unfinished/*/*/")]
+    ended = wanted & set().union(*map(trained, places))
+    lines = [f"{len(ended)} of {len(wanted)} runs are trained; {folder} holds"]
+    for part in sorted(path for path in folder.iterdir() if path.is_dir()):
+        sizes = {file: file.stat().st_size for file in part.rglob("*") if file.is_file()}
+        weights = sum(size for file, size in sizes.items() if file.name == "weights.safetensors")
+        of_it = f", {weights / 1e6:.2f} MB of it checkpoints (weights.safetensors)" if weights else ""
+        if sizes:
+            lines.append(f"  {part.name:<12}{sum(sizes.values()) / 1e6:10.2f} MB{of_it}")
+    return "\n".join(lines)

@@ -1,0 +1,188 @@
+"""The two tidy tables between training and paper: `runs` and `history` (columns: README.md)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from collapse.measuring.evidence_tables import read_evidence, require_same_metrics
+from collapse.measuring.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
+from collapse.study.runs import unique_runs
+from collapse.study.schedules import batches_per_epoch, step_learning_rates
+from collapse.theory.closed_forms import NC0_RATIOS
+from collapse.training.pack_files import PackFileError, read_table, save_table
+
+log = logging.getLogger(__name__)
+HEAD = ["NC0", "NC0_normalised", "singular_values_W"]
+# What is read of each table of a pack.
+TRAINED_COLUMNS = ["key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *HEAD]
+OF_OUTCOMES = ["key", *OUTCOME]
+OF_METRICS = ["key", *MEASURES]
+OF_HISTORY_METRICS = ["key", "epoch", *MEASURES, *SPECTRA]
+WHOLE_NUMBERS = ["epochs_done", "threads", "protocol"]  # which a run that is missing has not
+
+
+def collect(
+    table: pd.DataFrame,
+    *,
+    histories: Sequence[Path],
+    outcomes: Sequence[Path],
+    metrics: Sequence[Path],
+    history_metrics: Sequence[Path],
+    evidence: Sequence[Path],
+    valid_accuracies: Mapping[str, float],
+    runs_file: Path,
+    history_file: Path,
+) -> None:
+    """Join the packs' tables, or those of evidence, into runs.parquet and history.parquet.
+
+    evidence: the files that a study's runs are taken from, none where it trains them. Raises
+    PackFileError and EvidenceError.
+    """
+    if evidence:
+        runs, history = taken_over(table, dict.fromkeys(Path(file).parent for file in evidence))
+    else:
+        ended = stacked(outcomes, OF_OUTCOMES)
+        require_all(table, ended, packs=Path(outcomes[0]).parents[1])
+        runs, history = joined(
+            table,
+            histories=stacked(histories, TRAINED_COLUMNS),
+            outcomes=ended,
+            metrics=stacked(metrics, OF_METRICS),
+            history_metrics=stacked(history_metrics, OF_HISTORY_METRICS),
+        )
+    runs = with_validity(runs, valid_accuracies)[RUN_COLUMNS]
+    log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
+    save_table(runs, runs_file)
+    save_table(history, history_file)
+
+
+def require_all(table: pd.DataFrame, outcomes: pd.DataFrame, *, packs: Path) -> None:
+    """That every run has ended somehow. Raises PackFileError."""
+    lost = table[~table.key.isin(outcomes.key[outcomes.status.notna()])]
+    if len(lost):
+        lacking = " ".join(f"{packs / pack}/outcomes.parquet" for pack in lost.pack.unique())
+        raise PackFileError(
+            f"no outcome of run {lost.key.iloc[0]}: the files of its pack are of other runs; "
+            f"snakemake --forcerun {lacking} trains what is missing"
+        )
+
+
+def joined(
+    table: pd.DataFrame,
+    *,
+    histories: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    metrics: pd.DataFrame,
+    history_metrics: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs, still without `valid`, and history: a run table and the packs' tables, all below each other."""
+    history = with_closed_form(with_metrics(histories, history_metrics), unique_runs(table))[HISTORY_COLUMNS]
+    runs = table.merge(outcomes, on="key", how="left", validate="m:1")
+    for columns in (
+        last_measured(history)[FIT],
+        metrics.set_index("key"),
+        history[history.epoch == 0].set_index("key")[MEASURES].add_suffix("_init"),
+        history.groupby("key").tail(1).set_index("key").NC0_closed_form,
+    ):
+        runs = runs.merge(columns, left_on="key", right_index=True, how="left", validate="m:1")
+    runs.loc[runs.status != "done", FIT] = np.nan  # what was last seen on the way is not the end
+    return runs, history
+
+
+def taken_over(table: pd.DataFrame, folders: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `joined`, from folders of evidence; what is in none of them is missing, and says so.
+
+    A run that several folders have is the first one's. Raises EvidenceError.
+    """
+    runs, histories, known = [], [], set()
+    for folder in folders:
+        found = read_evidence(folder)
+        require_same_metrics(found)
+        runs.append(found.runs[~found.runs.key.isin(known)])
+        histories.append(found.history[~found.history.key.isin(known)])
+        known |= set(found.runs.key)
+    history = pd.concat(histories, ignore_index=True)
+    of_study = on_run_table(table, pd.concat(runs, ignore_index=True))
+    return of_study, history[history.key.isin(table.key)].reset_index(drop=True)
+
+
+def on_run_table(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table with what `known`, runs collected elsewhere, has of them; still without `valid`."""
+    found = known[["key", *(name for name in RUN_COLUMNS if name not in (*table, "valid"))]]
+    runs = table.merge(found, on="key", how="left", validate="m:1")
+    if (missing := runs.status.isna()).any():
+        runs.loc[missing, ["status", "reason"]] = "missing", "not measured yet"
+        runs = runs.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    # That a run is undertrained was said by the bar of where it was collected.
+    return runs.assign(reason=runs.reason.mask(runs.status == "done", ""))
+
+
+def stacked(files: Iterable[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """The tables of all packs below each other; a column that a table lacks is empty there."""
+    return pd.concat(
+        [read_table(file).reindex(columns=columns).astype({"key": object}) for file in files],
+        ignore_index=True,
+    )
+
+
+def with_metrics(history: pd.DataFrame, on_the_way: pd.DataFrame) -> pd.DataFrame:
+    """Adds the metrics of the measured epochs; between them what the last layer told stays."""
+    at = ["key", "epoch"]
+    joined = history.merge(on_the_way, on=at, how="left", validate="1:1", suffixes=("_trained", ""))
+    for name in HEAD:
+        joined[name] = joined[name].where(joined[name].notna(), joined[f"{name}_trained"])
+    return joined
+
+
+def last_measured(history: pd.DataFrame) -> pd.DataFrame:
+    """By key, the last row of the history in which the features were measured."""
+    return history[history.measured.astype(bool)].groupby("key").tail(1).set_index("key")
+
+
+def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> pd.DataFrame:
+    """Adds `valid`, and to runs that were done but are not valid the reason.
+
+    valid_accuracies: the training accuracy that a valid run reaches, by experiment.
+    """
+    done = runs.status == "done"
+    wanted = runs.experiment.map(valid_accuracies).astype(float)
+    # Not >=: an accuracy that is missing must not pass.
+    undertrained = done & ~(runs.train_accuracy >= wanted)
+    why = [
+        f"undertrained: training accuracy {accuracy:.4f} < {least:g}"
+        for accuracy, least in zip(runs.train_accuracy, wanted, strict=True)
+    ]
+    return runs.assign(valid=done & ~undertrained, reason=runs.reason.mask(undertrained, why).fillna(""))
+
+
+def with_closed_form(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Adds NC0_closed_form, which under SGD and SGDW is known before training; NaN elsewhere."""
+    settings = runs.set_index("key").to_dict("index")
+    history = history.assign(NC0_closed_form=np.nan)
+    for key, rows in history.groupby("key", sort=False):
+        ratios = nc0_ratio_by_epoch(settings[key])
+        if ratios is not None and not rows.empty:
+            start = rows.NC0[rows.epoch == 0].iloc[0]
+            history.loc[rows.index, "NC0_closed_form"] = start * ratios[rows.epoch]
+    return history
+
+
+def nc0_ratio_by_epoch(run: Mapping[str, Any]) -> np.ndarray | None:
+    """NC0 / NC0(0) after 0, 1, ... epochs in closed form; None where there is none."""
+    if run["optimizer"] not in NC0_RATIOS:
+        return None
+    rates = step_learning_rates(
+        learning_rate=run["learning_rate"],
+        schedule=run["schedule"],
+        epochs=run["epochs"],
+        num_samples=run["train_size"],
+        batch_size=run["batch_size"],
+    )
+    ratios = NC0_RATIOS[run["optimizer"]](rates, momentum=run["momentum"], weight_decay=run["weight_decay"])
+    return ratios[:: batches_per_epoch(run["train_size"], run["batch_size"])]

@@ -1,0 +1,122 @@
+"""What a folder of evidence (collapse.measuring.evidence_files) holds, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from collapse.measuring.evidence_files import (
+    ABOUT,
+    CONVENTION,
+    HISTORY,
+    RUNS,
+    STATISTICS,
+    TABLES,
+    EvidenceError,
+    read_about,
+)
+from collapse.measuring.measurement import measured
+from collapse.measuring.results import read_history, read_runs
+from collapse.metrics.neural_collapse import METRICS
+from collapse.records.provenance import sha256, write_record
+from collapse.training.pack_files import (
+    of_run,
+    read_tensors,
+    save_table,
+    save_tensors,
+    tensors_of,
+    unwritable,
+)
+
+# Of a metric that is computed anew: another machine's linear algebra rounds otherwise in the last digits.
+SAME = {"rtol": 1e-6, "atol": 1e-12, "equal_nan": True}
+
+
+class Evidence(NamedTuple):
+    """Measured runs of an experiment.
+
+    runs, history: their rows of the two tidy tables. statistics: the class statistics at the end,
+    `{key}/{name}`. made: by key, in words what run it is, on what and by whose code it was made.
+    """
+
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    statistics: dict[str, Tensor]
+    made: dict[str, dict[str, Any]]
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """The evidence of an experiment. Raises EvidenceError where a byte of it has changed."""
+    about = read_about(folder)
+    return Evidence(
+        read_runs(folder / RUNS),
+        read_history(folder / HISTORY),
+        read_tensors(folder / STATISTICS),
+        about["runs"],
+    )
+
+
+def write_evidence(
+    evidence: Evidence, folder: Path, *, study: str, experiment: str, missing: Mapping[str, str]
+) -> None:
+    """Write the files, about.json last: it says what the others are. The same runs give the same bytes.
+
+    missing: in words by key, the runs of the experiment that are not there. Raises PackFileError.
+    """
+    save_table(evidence.runs, folder / RUNS)
+    save_table(evidence.history, folder / HISTORY)
+    save_tensors(evidence.statistics, folder / STATISTICS)
+    about = {
+        "study": study,
+        "experiment": experiment,
+        "convention": CONVENTION,
+        "runs": evidence.made,
+        "missing": dict(missing),
+        "sha256": {name: sha256(folder / name) for name in TABLES},
+    }
+    try:
+        write_record(folder / ABOUT, about)
+    except OSError as error:
+        raise unwritable(folder / ABOUT, error) from None
+
+
+def only(evidence: Evidence, keys: Sequence[str]) -> Evidence:
+    """The same of some runs alone, in their order."""
+    runs, history = evidence.runs, evidence.history
+    return Evidence(
+        pd.concat([runs[runs.key == key] for key in keys], ignore_index=True),
+        pd.concat([history[history.key == key] for key in keys], ignore_index=True),
+        {name: tensor for key in keys for name, tensor in tensors_of(evidence.statistics, key)},
+        {key: evidence.made[key] for key in keys},
+    )
+
+
+def both(one: Evidence, other: Evidence) -> Evidence:
+    """The runs of two, which have none in common."""
+    return Evidence(
+        pd.concat([one.runs, other.runs], ignore_index=True),
+        pd.concat([one.history, other.history], ignore_index=True),
+        one.statistics | other.statistics,
+        one.made | other.made,
+    )
+
+
+def require_same_metrics(evidence: Evidence) -> None:
+    """That the final metrics are those of the class statistics, computed anew. Raises EvidenceError."""
+    for run in evidence.runs[evidence.runs.status == "done"].to_dict("records"):
+        found = {name: tensor.numpy() for name, tensor in of_run(evidence.statistics, run["key"]).items()}
+        if not found:
+            raise EvidenceError(f"run {run['key']} was done, and {STATISTICS} has nothing of it")
+        again = measured(found, CONVENTION)
+        for name in METRICS:
+            if not np.isclose(run[name], again[name], **SAME):
+                raise EvidenceError(
+                    f"{name} of run {run['key']} is {run[name]!r} in {RUNS}, {again[name]!r} by its class "
+                    "statistics and the code here; delete history_metrics.parquet of its pack, and "
+                    "`collapse train` and `collapse evidence` make them anew"
+                )

@@ -1,0 +1,52 @@
+"""The two tidy tables between training and paper: how they are read, and what they must hold."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import pandas as pd
+import pyarrow as pa
+
+from collapse.files.errors import InputError
+from collapse.metrics.neural_collapse import DIAGNOSTICS, METRICS
+from collapse.study.runs import SETTINGS
+
+MEASURES = [*METRICS, *DIAGNOSTICS]
+FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
+OUTCOME = ["status", "reason", "epochs_done", "seconds", "device", "threads", "torch_version", "protocol"]
+SPECTRA = ["singular_values_W", "singular_values_M"]
+RUN_COLUMNS = [
+    "experiment", "key", "pack", *SETTINGS, *OUTCOME, "valid", *FIT, *MEASURES,
+    *(f"{name}_init" for name in MEASURES), "NC0_closed_form",
+]  # fmt: skip
+HISTORY_COLUMNS = [
+    "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
+    *SPECTRA,
+]  # fmt: skip
+
+
+def read_runs(path: str | PathLike) -> pd.DataFrame:
+    """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column, InputError."""
+    return _read(path, RUN_COLUMNS)
+
+
+def read_history(path: str | PathLike) -> pd.DataFrame:
+    """history.parquet: a row a run and logged epoch, epoch 0 the initialisation. As `read_runs`."""
+    return _read(path, HISTORY_COLUMNS)
+
+
+def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables, joined by `key` where a figure needs it."""
+    return read_runs(runs), read_history(history)
+
+
+def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        words = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(f"{path} lacks the columns {missing}")
+    return table

@@ -1,0 +1,174 @@
+"""One set of class statistics, the definitions of several papers.
+
+The literature uses the names NC1 to NC4 for different numbers. A convention is a table from metric
+name to function of ClassStatistics; `reported` (collapse.metrics.neural_collapse) is the default everywhere
+else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from collapse.metrics.neural_collapse import (
+    DIAGNOSTICS,
+    METRICS,
+    Metric,
+    condition_number,
+    effective_rank,
+    nc0,
+    nc1,
+    nc2,
+    nc2a,
+    nc2m,
+    nc2n,
+    nc2w,
+    nc2wa,
+    nc2wn,
+    nc3,
+    nc4,
+    on_weight,
+    rounded_singular_values,
+)
+
+if TYPE_CHECKING:
+    from collapse.metrics.class_statistics import ClassStatistics
+
+
+def alpha(weight_KD: np.ndarray) -> float:
+    """alpha = (1/K) ||W^T 1||_2^2, NC0 as the paper's theorems have it. 0 at perfect collapse."""
+    return nc0(weight_KD) ** 2 / len(weight_KD)
+
+
+def appendix_nc0(weight_KD: np.ndarray) -> float:
+    """(1/p) ||W^T 1||_2 (paper, eq. 12). 0 at perfect collapse."""
+    return nc0(weight_KD) / weight_KD.shape[1]
+
+
+def appendix_nc2(statistics: ClassStatistics) -> float:
+    """(1/K^2) ||M^T M / ||M^T M||_F - M*||_F (paper, eq. 5). 0 at perfect collapse."""
+    return nc2(statistics) / statistics.num_classes**2
+
+
+def appendix_nc2w(statistics: ClassStatistics) -> float:
+    """(1/K^2) ||W W^T / ||W W^T||_F - M*||_F (paper, eq. 6). 0 at perfect collapse."""
+    return nc2w(statistics) / statistics.num_classes**2
+
+
+def appendix_nc2m(statistics: ClassStatistics) -> float:
+    """(1/K^2) ||W M / ||W M||_F - M*||_F (paper, eq. 9). 0 at perfect collapse."""
+    return nc2m(statistics) / statistics.num_classes**2
+
+
+def appendix_nc3(statistics: ClassStatistics) -> float:
+    """(1/(Kp)) ||W / ||W||_F - M^T / ||M||_F||_F (paper, eq. 10). 0 at perfect collapse."""
+    return nc3(statistics) / (statistics.num_classes * statistics.num_features)
+
+
+def papyan_nc1(statistics: ClassStatistics) -> float:
+    """Tr(Sigma_W Sigma_B^+), without 1/K (Papyan et al., 2020). 0 at perfect collapse."""
+    return statistics.num_classes * nc1(statistics)
+
+
+def papyan_nc3(statistics: ClassStatistics) -> float:
+    """||W / ||W||_F - M^T / ||M||_F||_F^2 (Papyan et al., 2020). 0 at perfect collapse."""
+    return nc3(statistics) ** 2
+
+
+def papyan_nc4(statistics: ClassStatistics) -> float:
+    """Share of training samples whose argmax_k <w_k, h> + b_k is not the nearest class mean.
+
+    Papyan et al., 2020. 0 at perfect collapse.
+    """
+    return statistics.mismatch_train
+
+
+def jacot_nc1(statistics: ClassStatistics) -> float:
+    """tr Sigma_W / tr Sigma_B (Jacot et al., 2024). 0 at perfect collapse; NaN if that is 0/0."""
+    share_K = statistics.counts_K / statistics.counts_K.sum()
+    within = np.sum(share_K * statistics.within_trace_K)
+    between = np.sum(statistics.centred_means_KD**2) / statistics.num_classes
+    if between == 0:
+        return np.inf if within > 0 else np.nan
+    return float(within / between)
+
+
+def jacot_nc2(statistics: ClassStatistics) -> float:
+    """Largest over smallest non-zero singular value of the class means, not centred.
+
+    Jacot et al., 2024. 1 at perfect collapse, of an orthogonal frame or of a simplex with mean
+    zero. A value that float64 cannot tell from zero counts as zero; NaN when all are.
+    """
+    values = rounded_singular_values(statistics.means_KD)
+    values = values[values > 0]
+    return float(values[0] / values[-1]) if len(values) else np.nan
+
+
+def jacot_nc3(statistics: ClassStatistics) -> float:
+    """Mean cosine of a training sample's feature and its class's weight row, not centred.
+
+    Jacot et al., 2024. 1 at perfect collapse.
+    """
+    return statistics.cosine_train
+
+
+def cdnv(statistics: ClassStatistics) -> float:
+    """Class-distance normalised variance (Galanti, Gyorgy and Hutter, 2022). 0 at collapse.
+
+    Mean over k != k' of (v_k + v_k') / (2 ||mu_k - mu_k'||^2), v_k the mean squared distance of
+    class k to its mean. Infinite when two class means coincide.
+    """
+    means_KD, trace_K = statistics.centred_means_KD, statistics.within_trace_K
+    first, second = np.triu_indices(statistics.num_classes, k=1)
+    distance = np.sum((means_KD[first] - means_KD[second]) ** 2, axis=1)
+    if not distance.all():
+        return np.inf
+    return float(np.mean((trace_K[first] + trace_K[second]) / (2 * distance)))
+
+
+CONVENTIONS: dict[str, dict[str, Metric]] = {
+    "reported": METRICS,
+    "appendix": METRICS
+    | {
+        "NC0": on_weight(appendix_nc0),
+        "NC2": appendix_nc2,
+        "NC2W": appendix_nc2w,
+        "NC2M": appendix_nc2m,
+        "NC3": appendix_nc3,
+        "alpha": on_weight(alpha),
+    },
+    "papyan": {
+        "NC1": papyan_nc1,
+        "NC2n": nc2n,
+        "NC2a": nc2a,
+        "NC2Wn": nc2wn,
+        "NC2Wa": nc2wa,
+        "NC3": papyan_nc3,
+        "NC4": papyan_nc4,
+    },
+    "zhu": {"NC1": nc1, "NC2": nc2w, "NC3": nc2m},
+    "jacot": {"NC1": jacot_nc1, "NC2": jacot_nc2, "NC3": jacot_nc3},
+    "cdnv": {"CDNV": cdnv},
+}
+
+_ONE_AT_COLLAPSE = frozenset({nc4, jacot_nc2, jacot_nc3, condition_number})
+
+
+def measure_all(statistics: ClassStatistics, *, convention: str) -> dict[str, float]:
+    """Every metric of the convention, then the two diagnostics of the class means.
+
+    Raises KeyError for an unknown convention.
+    """
+    return {name: metric(statistics) for name, metric in (CONVENTIONS[convention] | DIAGNOSTICS).items()}
+
+
+def values_at_collapse(*, convention: str, num_classes: int) -> dict[str, float]:
+    """What measure_all gives at perfect collapse of num_classes classes."""
+
+    def value(metric: Metric) -> float:
+        if metric is effective_rank:
+            return float(num_classes - 1)
+        return 1.0 if metric in _ONE_AT_COLLAPSE else 0.0
+
+    return {name: value(f) for name, f in (CONVENTIONS[convention] | DIAGNOSTICS).items()}

@@ -1,0 +1,3 @@
+"""Every number that the paper reports beside ours, with a verdict: agrees, differs, or not comparable at this
+scale.
+"""

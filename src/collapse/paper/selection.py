@@ -1,0 +1,160 @@
+"""Which runs a table or figure is made of, and in words why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import pandas as pd
+
+OUTCOMES = ("valid", "diverged", "undertrained", "failed", "missing")
+STATES = ("done", "diverged", "failed", "missing")  # missing: in a study of evidence, not measured yet
+EXTREMES = {"smallest": "min", "largest": "max"}  # what `where` may say of a column of numbers
+
+
+def select(
+    runs: pd.DataFrame,
+    *,
+    experiment: str,
+    architecture: str | None = None,
+    dataset: str | None = None,
+    optimizers: Sequence[str] | None = None,
+    valid: bool = True,
+    where: Mapping[str, object] | None = None,
+) -> pd.DataFrame:
+    """The rows of `runs` (collapse.measuring.results) that fit every condition given; None fits all.
+
+    The paper analyses the valid runs alone (section 3.1: at least 99% training accuracy);
+    `valid=False` keeps the others too. `where` names further columns and the value each must
+    have, as {"epochs": 200}, a list of which it must have one, or, of a column of numbers,
+    "smallest" or "largest": of the runs that fit all else, valid or not. Raises KeyError for a
+    column that `runs` has not.
+    """
+    wanted = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
+    wanted |= {"optimizer": None if optimizers is None else list(optimizers), **(where or {})}
+    ends = {column: EXTREMES[value] for column, value in wanted.items() if is_end(runs[column], value)}
+    keep = pd.Series(True, index=runs.index)
+    for column, value in wanted.items():
+        if value is not None and column not in ends:
+            keep &= runs[column].isin(value if isinstance(value, list) else [value])
+    at_ends = [runs[column] == runs.loc[keep, column].agg(end) for column, end in ends.items()]
+    for is_there in at_ends:
+        keep &= is_there
+    if valid:
+        keep &= runs["valid"].astype(bool)
+    return runs[keep]
+
+
+def is_end(column: pd.Series, value: object) -> bool:
+    """Whether `value` stands for the smallest or the largest of a column of numbers."""
+    return isinstance(value, str) and value in EXTREMES and pd.api.types.is_numeric_dtype(column)
+
+
+def outcome(runs: pd.DataFrame) -> pd.Series:
+    """What became of each run: one of `OUTCOMES`.
+
+    A run that ended (status done) without being valid is undertrained. Raises ValueError for a
+    status that is none of `STATES`.
+    """
+    unknown = sorted(set(runs["status"].dropna()) - set(STATES))
+    if unknown or runs["status"].isna().any():
+        raise ValueError(f"status must be {', '.join(STATES)}; found {unknown or 'none'}")
+    of_done = runs["valid"].astype(bool).map({True: "valid", False: "undertrained"})
+    return runs["status"].where(runs["status"] != "done", of_done).astype(object)
+
+
+def why_no_valid(runs: pd.DataFrame, *, optimizer: str | None = None, of: str = "") -> str:
+    """In words, why `runs` (valid or not) holds no valid run, as shown in place of a result.
+
+    "no valid run of AdamW here: 3 diverged, 2 undertrained"; "" when there is a valid run. `of`
+    names runs that are chosen by more than their optimizer, as "SGD at momentum 0.98".
+    """
+    if optimizer is not None:
+        runs = runs[runs["optimizer"] == optimizer]
+    of_whom = f" of {of or optimizer}" if of or optimizer else ""
+    if runs.empty:
+        return f"no run{of_whom} in this study"
+    counts = outcome(runs).value_counts()
+    if counts.get("valid", 0):
+        return ""
+    parts = [f"{counts[name]} {name}" for name in OUTCOMES if name in counts]
+    return f"no valid run{of_whom} here: {', '.join(parts)}"
+
+
+def unmeasured(runs: pd.DataFrame, *, optimizer: str | None = None) -> str:
+    """In words, how many of `runs` are missing: "2 of 6 runs of Adam missing"; "" where none is."""
+    if optimizer is not None:
+        runs = runs[runs["optimizer"] == optimizer]
+    missing = int((outcome(runs) == "missing").sum())
+    of_whom = f" of {optimizer}" if optimizer else ""
+    return f"{missing} of {len(runs)} runs{of_whom} missing" if missing else ""
+
+
+def reservation(runs: pd.DataFrame, *, optimizer: str) -> str:
+    """What must be said beside a summary of an optimizer's valid runs: there is none, or some are missing."""
+    return why_no_valid(runs, optimizer=optimizer) or unmeasured(runs, optimizer=optimizer)
+
+
+def drawable(runs: pd.DataFrame, *, require_valid: bool, run_of_smallest: str | None = None) -> pd.DataFrame:
+    """The valid runs; without `require_valid` the undertrained too, never those that broke off.
+
+    With the name of a metric in `run_of_smallest`, of each optimizer the one run alone whose
+    metric is the smallest.
+    """
+    wanted = ["valid"] if require_valid else ["valid", "undertrained"]
+    shown = runs[outcome(runs).isin(wanted)]
+    return shown if run_of_smallest is None else smallest(shown, metric=run_of_smallest)
+
+
+def remarks(
+    every: pd.DataFrame,
+    *,
+    shown: pd.DataFrame,
+    optimizers: Sequence[str],
+    by: Sequence[str] = (),
+    where: Mapping[str, object] | None = None,
+) -> list[str]:
+    """What must be said of a figure's runs: what has none and why, and which are undertrained.
+
+    `shown` is part of `every`. Beside optimizers without a run, all settings of the columns `by`
+    without one are named, and the values that `where` lists and no run has: "SGD at momentum 0.7
+    undertrained: 97.9% training accuracy".
+    """
+    missing = [name for name in optimizers if name not in set(shown["optimizer"])]
+    words = [why_no_valid(every, optimizer=name) for name in missing]
+    others = every[~every["optimizer"].isin(missing)]
+    if not others.empty:
+        for _, its in others.groupby(["optimizer", *by], dropna=False):
+            if not its["key"].isin(shown["key"]).any():
+                words.append(why_no_valid(its, of=run_name(its.iloc[0], by=by)))
+        for column, values in (where or {}).items():
+            for value in values if isinstance(values, list) else []:
+                if value not in set(every[column]):
+                    words.append(f"no run with {setting_words(column, value)} in this study")
+    return words + [
+        f"{run_name(run, by=by)} undertrained: {100 * run['train_accuracy']:.1f}% training accuracy"
+        for _, run in shown[outcome(shown) == "undertrained"].iterrows()
+    ]
+
+
+def run_name(run: pd.Series, *, by: Sequence[str]) -> str:
+    """A run by its optimizer and its settings in the columns `by`: "SGD at momentum 0.7"."""
+    settings = ", ".join(setting_words(column, run[column]) for column in by)
+    return f"{run['optimizer']} at {settings}" if settings else str(run["optimizer"])
+
+
+def setting_words(column: str, value: object) -> str:
+    """One setting in words: "weight decay 0.0005", "2000 epochs"."""
+    text = f"{value:g}" if isinstance(value, Real) else str(value)
+    return f"{text} epochs" if column == "epochs" else f"{column.replace('_', ' ')} {text}"
+
+
+def smallest(runs: pd.DataFrame, *, metric: str) -> pd.DataFrame:
+    """Of each optimizer the one run with the smallest `metric` (NaN never wins; ties go by key)."""
+    ranked = runs.dropna(subset=[metric]).sort_values([metric, "key"])
+    return ranked.drop_duplicates("optimizer")
+
+
+def trajectory(history: pd.DataFrame, *, key: str) -> pd.DataFrame:
+    """The logged epochs of one run, in order; empty when nothing was logged."""
+    return history[history["key"] == key].sort_values("epoch")

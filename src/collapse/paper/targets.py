@@ -1,0 +1,223 @@
+"""What a table or figure of the paper means in a study: its settings there, and how far it is scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from collapse.study.parameters import ParameterError
+
+REFERENCE_STUDY = "paper"
+# How the face of a scaled-down study's figure says that a setting is not the paper's.
+SCALED = {
+    "architecture": "{}",
+    "width": "width {}",
+    "image_size": "images of {} pixels a side",
+    "train_size": "{} training images",
+    "epochs": "{} epochs",
+    "batch_size": "batch {}",
+    "schedule": "schedule {}",
+    "learning_rate": "learning rate {}",
+    "momentum": "momentum {}",
+    "weight_decay_scale": "weight decay x {}",
+    "augmentation": "augmentation {}",
+    "beta2": "beta2 {}",
+    "epsilon": "epsilon {}",
+    "seed": "seed {}",
+}
+
+
+def targets_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str, dict[str, Any]]:
+    """The tables or figures (`kind`) of which the study has a run, by name; no aliases."""
+    return {
+        name: target
+        for name, target in parameters[kind].items()
+        if "same_as" not in target and has_runs(parameters["studies"][study], target["settings"])
+    }
+
+
+def aliases_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str, str]:
+    """The tables or figures that the paper prints again under another number: alias and target."""
+    built = targets_of(parameters, study, kind)
+    named = {name: target.get("same_as") for name, target in parameters[kind].items()}
+    return {name: same_as for name, same_as in named.items() if same_as in built}
+
+
+def lacking_of(parameters: Mapping[str, Any], study: str) -> dict[str, str]:
+    """The targets that a study cannot build, and in one line which runs it lacks and who has them."""
+    every = {**parameters["tables"], **parameters["figures"]}
+    lacking = {}
+    for name, entry in every.items():
+        settings = every[entry.get("same_as", name)]["settings"]
+        if has_runs(parameters["studies"][study], settings):
+            continue
+        wanted = [f"experiment {settings['experiment']}"]
+        wanted += [settings[key] for key in ("architecture", "dataset") if settings.get(key)]
+        others = [other for other, entry in parameters["studies"].items() if has_runs(entry, settings)]
+        remedy = f"ask for it with --config study={others[0]}" if others else "no study has"
+        if settings["experiment"] in parameters.get("without", []):
+            remedy = "`without` leaves that experiment out"
+        lacking[name] = f"study {study} has no run of {', '.join(wanted)}, of which {name} is made; {remedy}"
+    return lacking
+
+
+def refusal(reason: str) -> Callable[[object], None]:
+    """An input function for a rule that cannot be built: it raises ParameterError with the reason."""
+
+    def refuse(wildcards: object) -> None:
+        raise ParameterError(reason)
+
+    return refuse
+
+
+def has_runs(study: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether a study has a run that a target with these settings would show."""
+    chosen = chosen_runs(settings)
+    stand_ins = stand_ins_of(study, settings["experiment"])
+    chosen["dataset"] = stand_ins.get(chosen["dataset"], chosen["dataset"])
+    return bool(rows_of(study, settings["experiment"], **chosen))
+
+
+def chosen_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The runs of its experiment that a target shows, as `rows_of` takes them; None shows all."""
+    parts = settings.get("panels") or [settings]
+    named = [{**settings, **part} for part in parts]
+    optimizers = [part.get("optimizers") or as_list(part.get("optimizer")) for part in named]
+    every = any(None in its for its in optimizers)
+    return {
+        "architecture": settings.get("architecture"),
+        "dataset": settings.get("dataset"),
+        "optimizers": None if every else sorted({name for its in optimizers for name in its}),
+    }
+
+
+def target_settings(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a table or figure, with the study's stand-in for the dataset they name."""
+    stand_ins = stand_ins_of(parameters["studies"][study], settings.get("experiment"))
+    resolved = dict(settings)
+    if resolved.get("dataset") in stand_ins:
+        resolved["dataset"] = stand_ins[resolved["dataset"]]
+    return resolved
+
+
+def stand_ins_of(study: Mapping[str, Any], experiment: str | None) -> dict[str, str]:
+    """The datasets that a study has in the place of the paper's, everywhere or in one experiment."""
+    own = study["experiments"].get(experiment, {}).get("stand_ins", {})
+    return {**study.get("stand_ins", {}), **own}
+
+
+def scale_note(
+    parameters: Mapping[str, Any],
+    study: str,
+    experiment: str,
+    *,
+    architecture: str | None = None,
+    dataset: str | None = None,
+    optimizers: Sequence[str] | None = None,
+) -> str | None:
+    """What stands on the face of a table or figure of a scaled-down experiment.
+
+    It names every setting of which the experiment's runs (those of an architecture, of a dataset of
+    the paper and of optimizers, where given) have a value that the paper's own have not. None when
+    there is none: then they are the paper's.
+    """
+    studies = parameters["studies"]
+    if REFERENCE_STUDY not in studies:
+        raise ParameterError(
+            f"params.yaml: studies: {REFERENCE_STUDY!r} is missing; it says what scaled means"
+        )
+    stand_ins = stand_ins_of(studies[study], experiment)
+    chosen = {"architecture": architecture, "optimizers": optimizers}
+    ours = settings_of(studies[study], experiment, dataset=stand_ins.get(dataset, dataset), **chosen)
+    papers = settings_of(studies[REFERENCE_STUDY], experiment, dataset=dataset, **chosen)
+    parts = [
+        f"{ours_instead} stands in for {named}"
+        for named, ours_instead in stand_ins.items()
+        if ours_instead in ours.get("dataset", set()) and dataset in (None, named)
+    ]
+    for name, text in SCALED.items():
+        if not_the_papers := sorted(ours.get(name, set()) - papers.get(name, set())):
+            parts.append(text.format(", ".join(f"{value}" for value in not_the_papers)))
+    if not parts:
+        return None
+    return f"{study} study, not the paper's scale: {'; '.join(parts)}"
+
+
+def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> str | None:
+    """`scale_note` of the runs that a table or figure with these settings shows."""
+    return scale_note(parameters, study, settings["experiment"], **chosen_runs(settings))
+
+
+def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | None]:
+    """`scale_note` of every experiment of a study."""
+    return {name: scale_note(parameters, study, name) for name in parameters["studies"][study]["experiments"]}
+
+
+def experiments_by_note(notes: Mapping[str, str | None]) -> dict[str | None, str]:
+    """The names of the experiments that share a note, by note."""
+    names: dict[str | None, list[str]] = {}
+    for name, note in notes.items():
+        names.setdefault(note, []).append(name)
+    return {note: ", ".join(its) for note, its in names.items()}
+
+
+def face_note(notes: Mapping[str, str | None]) -> str | None:
+    """The notes of several experiments as one: each note once, after the experiments it is of."""
+    experiments = experiments_by_note(notes)
+    if len(experiments) < 2:
+        return next(iter(experiments), None)
+    opening = next(note for note in experiments if note).split(": ")[0] + ": "  # the same in every note
+    parts = [
+        f"{names}: {note.removeprefix(opening) if note else 'as the paper'}"
+        for note, names in experiments.items()
+    ]
+    return opening + " | ".join(parts)
+
+
+def settings_of(
+    study: Mapping[str, Any],
+    experiment: str,
+    *,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str] | None = None,
+) -> dict[str, set]:
+    """Every value that the chosen runs of an experiment have of every setting that params.yaml gives."""
+    values: dict[str, set] = {"weight_decay_scale": set()}
+    chosen = {"architecture": architecture, "dataset": dataset, "optimizers": optimizers}
+    for row in rows_of(study, experiment, **chosen):
+        for name, value in ({"weight_decay_scale": 1} | row).items():
+            values.setdefault(name, set()).update(as_list(value))
+    return values
+
+
+def rows_of(
+    study: Mapping[str, Any],
+    experiment: str,
+    *,
+    architecture: str | None,
+    dataset: str | None,
+    optimizers: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of an experiment, completed from its axes and the study's defaults; None takes all.
+
+    A row that has other architectures, datasets or optimizers beside the chosen ones has these alone here.
+    """
+    found = study["experiments"].get(experiment, {"rows": []})
+    wanted = {"architecture": architecture, "dataset": dataset, "optimizer": optimizers}
+    wanted = {name: as_list(value) for name, value in wanted.items() if value is not None}
+    rows = []
+    for row in found["rows"]:
+        merged = {**study["defaults"], **found.get("axes", {}), **row}
+        chosen = {
+            name: [value for value in as_list(merged.get(name)) if value in values]
+            for name, values in wanted.items()
+        }
+        if all(chosen.values()):
+            rows.append(merged | chosen)
+    return rows
+
+
+def as_list(value: Any) -> list:
+    """A value, or the values to cross, as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,56 @@
+"""workflow/code.json: what the code of every rule does, as a digest each, for DVC to hold results against.
+
+DVC cannot compute a digest, it compares files. Every call of Snakemake, a dry run too, keeps this one true
+to the code beside it; it holds what the rules have as `params.code`, and nothing of where it was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from collapse.datasets.registry import DATASETS
+from collapse.files.atomic import write_atomically
+from collapse.records.code_digest import code_digest, yaml_digest
+from collapse.study.runs import PROTOCOL
+
+RULES_OF_RUNS = ("extract_statistics", "measure", "collect")
+RULES_OF_TABLES = ("key_numbers", "summary")
+
+
+def code_digests(workflow: Path) -> dict[str, dict[str, Any]]:
+    """By stage of dvc.yaml: the data's checksums, the training's protocol, the digest of each script; of the
+    numbers that the paper reports what they say.
+
+    workflow: the folder of the scripts' folder.
+    """
+    scripts = workflow / "scripts"
+    drawn = {kind: sorted((scripts / kind).glob("*.py")) for kind in ("tables", "figures")}
+    of_tables = [*drawn["tables"], *(scripts / f"{rule}.py" for rule in RULES_OF_TABLES)]
+    return {
+        "datasets": {name: entry.digest for name, entry in sorted(DATASETS.items())},
+        "runs": {"train": f"protocol {PROTOCOL}"} | digests(scripts / f"{rule}.py" for rule in RULES_OF_RUNS),
+        "tables": digests(of_tables) | {"reported": yaml_digest(workflow.parent / "reference/reported.yaml")},
+        "figures": digests(drawn["figures"]),
+    }
+
+
+def digests(scripts: Iterable[Path]) -> dict[str, str]:
+    """The digest of each script by its name."""
+    return {script.stem: code_digest(script) for script in scripts}
+
+
+def keep_code_digests(workflow: str | Path) -> None:
+    """Write code.json into the folder where it does not say what the code does now.
+
+    Where the checkout cannot be written, nothing is: then its code is not being changed either.
+    """
+    file = Path(workflow) / "code.json"
+    text = json.dumps(code_digests(Path(workflow)), indent=1) + "\n"
+    try:
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            write_atomically(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    except OSError:
+        pass

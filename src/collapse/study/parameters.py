@@ -1,0 +1,196 @@
+"""Reading params.yaml and refusing what it must not hold, in one line that names the key and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from collapse.files.errors import InputError
+
+if TYPE_CHECKING:
+    import jsonschema
+
+log = logging.getLogger(__name__)
+SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
+# What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.
+FROM_WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError)
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+
+
+class ParameterError(InputError):
+    """A parameter is missing, misspelt, or has a value that no run can use."""
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without its silence about a key that stands twice: the second would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping; merged keys (<<) may be overridden, others may not be repeated."""
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_parameters(path: str | Path) -> dict[str, Any]:
+    """params.yaml as a validated dict. Raises ParameterError."""
+    try:
+        parameters = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+    except FileNotFoundError:
+        raise ParameterError(f"{path}: no such file; run from the project's root") from None
+    except OSError as error:
+        raise ParameterError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ParameterError(f"{path}: not UTF-8 text; save it as such") from None
+    except (yaml.YAMLError, *FROM_WRONG_TAGS) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or " ".join(f"{type(error).__name__}: {error}".split())
+        raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
+    validate_parameters(parameters, source=str(path))
+    return in_one_order(parameters | {"studies": remaining_studies(parameters)})
+
+
+def in_one_order(value: Any) -> Any:
+    """The same with the keys of every mapping sorted: their order in a file says nothing.
+
+    So it decides neither the order of runs nor, where Snakemake compares parameters, what is made again.
+    """
+    if isinstance(value, Mapping):
+        return {key: in_one_order(value[key]) for key in sorted(value, key=str)}
+    return [in_one_order(item) for item in value] if isinstance(value, list) else value
+
+
+def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The studies but for the experiments that `without` leaves out. Raises ParameterError."""
+    left_out, studies = parameters.get("without", []), parameters["studies"]
+    known = dict.fromkeys(name for study in studies.values() for name in study["experiments"])
+    for name in left_out:
+        if name not in known:
+            raise ParameterError(f"without: unknown experiment {name!r}; {suggestion(name, list(known))}")
+    remaining = {}
+    for title, study in studies.items():
+        experiments = {name: entry for name, entry in study["experiments"].items() if name not in left_out}
+        remaining[title] = {**study, "experiments": experiments}
+    if not remaining[parameters["study"]]["experiments"]:
+        raise ParameterError(
+            f"without: no experiment of study {parameters['study']} is left; leave out fewer"
+        )
+    return remaining
+
+
+def validate_parameters(parameters: Any, *, source: str) -> None:
+    """Check against the schema. Raises ParameterError for the problem nearest to the file's top level."""
+    for error in schema_errors(parameters, source=source):
+        raise ParameterError(f"{source}: {describe(error)}")
+    for path, value in walk(parameters):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ParameterError(f"{source}: {dotted(path)}: {value} is not a finite number")
+    if parameters["study"] not in parameters["studies"]:
+        known = ", ".join(parameters["studies"])
+        raise ParameterError(f"{source}: study: unknown study {parameters['study']!r}; one of {known}")
+
+
+def schema_errors(parameters: Any, *, source: str) -> list[jsonschema.ValidationError]:
+    """What the schema has against the parameters, nearest to the top first. Raises ParameterError.
+
+    Without jsonschema, which a machine that only trains may lack, nothing, and a warning says so.
+    """
+    try:
+        import jsonschema
+    except ModuleNotFoundError:
+        log.warning("%s is not checked against its schema: jsonschema is not installed", source)
+        return []
+    file = PROJECT_ROOT / SCHEMA_FILE
+    if not file.is_file():
+        raise ParameterError(f"{file}: no such file; copy the project's folder workflow as well")
+    schema = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return sorted(
+        jsonschema.Draft202012Validator(schema).iter_errors(parameters), key=lambda error: len(error.path)
+    )
+
+
+def walk(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+    """Every leaf of nested mappings and lists, with its path."""
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        yield path, value
+        return
+    for key, item in items:
+        yield from walk(item, (*path, key))
+
+
+def dotted(path: Iterable, within: str = "") -> str:
+    """studies.demo.experiments.grid.rows[0].momentum"""
+    text = within
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def describe(error: jsonschema.ValidationError, *, within: str = "") -> str:
+    """One line: the key (in what is `within`), what is wrong with it, and the remedy."""
+    where, found = dotted(error.absolute_path, within), error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema.get("properties", {}))
+            extra = next(key for key in found if key not in known)
+            return f"{where}: unknown key {extra!r}; {suggestion(str(extra), known)}"
+        case "required":
+            missing = next(key for key in error.validator_value if key not in found)
+            return f"{where}: the key {missing!r} is missing; add it"
+        case "enum":
+            kind = error.schema.get("title", "value")
+            return f"{where}: unknown {kind} {found!r}; {suggestion(str(found), error.validator_value)}"
+        case "type":
+            return f"{where}: {type_problem(found, error.validator_value)}"
+        case "minItems" | "minProperties":
+            return f"{where}: is empty; give at least one value"
+        case "uniqueItems":
+            return f"{where}: the same value stands twice in {found}; keep one"
+        case "minimum":
+            return f"{where}: {found} is too small; at least {error.validator_value} is needed"
+        case "exclusiveMinimum":
+            return f"{where}: {found} must be greater than {error.validator_value}"
+        case "maximum":
+            return f"{where}: {found} is too large; at most {error.validator_value} is allowed"
+        case "exclusiveMaximum":
+            return f"{where}: {found} must be less than {error.validator_value}"
+        case "pattern" | "propertyNames":
+            return f"{where}: {found!r} is not a usable name; use letters, digits and _"
+    return f"{where}: {error.message}"
+
+
+def suggestion(found: str, known: list) -> str:
+    """`did you mean 'momentum'?`, or the list to choose from."""
+    close = difflib.get_close_matches(found, [str(name) for name in known], n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "one of " + ", ".join(str(name) for name in known)
+
+
+def type_problem(found: Any, wanted: str | list[str]) -> str:
+    """Says what type is wanted; for YAML's 5e-4, which is text, says how to write it."""
+    kinds = [wanted] if isinstance(wanted, str) else wanted
+    if isinstance(found, str) and {"number", "integer"} & set(kinds):
+        try:
+            remedy = f"write it as {float(found):.10f}".rstrip("0").rstrip(".")
+        except ValueError:
+            remedy = "write a number"
+        return f"{found!r} is text, not a number; {remedy}"
+    shown = "nothing" if found is None else repr(found)
+    names = {"object": "a mapping", "array": "a list", "null": "nothing"}
+    return f"found {shown} where {' or '.join(names.get(k, f'a {k}') for k in kinds)} is needed"

@@ -1,0 +1,204 @@
+"""Records and hashes, without a run of Snakemake or DVC: what is archived, verified, and refused."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from collapse.commands.main import main
+from collapse.lineage.versions import stored, tools, verbs
+from collapse.lineage.versions.snakemake_records import (
+    ARCHIVE,
+    RECORDS,
+    VersionError,
+    depths,
+    read_records,
+    record_path,
+    recorded_file,
+    restore_records,
+    write_archive,
+)
+
+RUNS, TABLE, FAR = "results/tiny/runs.parquet", "results/tiny/tables/table_2.csv", f"results/tiny/{'x' * 250}"
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder with two files of a study and one of another, and Snakemake's records of them."""
+    monkeypatch.chdir(tmp_path)
+    inputs = {
+        RUNS: [],
+        TABLE: [RUNS],
+        FAR: [TABLE, "reference/reported.yaml"],
+        "results/other/runs.parquet": [],
+    }
+    for file, its in inputs.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(file, encoding="utf-8")
+        record = RECORDS / record_path(file)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"input": its, "rule": Path(file).stem}), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_record_is_named_as_snakemake_names_it(tmp_path):
+    from types import SimpleNamespace
+
+    from snakemake.persistence.file import FilePersistence
+
+    for file in (RUNS, FAR):
+        theirs = FilePersistence._record_path(
+            SimpleNamespace(_fetch_max_len=lambda folder: 255), str(tmp_path), file
+        )
+        assert str(tmp_path / record_path(file)) == theirs
+        assert recorded_file(Path(record_path(file))) == file
+
+
+def test_the_archive_has_the_study_alone_and_is_the_same_bytes_again(checkout):
+    assert set(read_records("tiny")) == {RUNS, TABLE, FAR}
+    first = write_archive("tiny").read_bytes()
+    os.utime(RECORDS / record_path(RUNS))
+    assert write_archive("tiny").read_bytes() == first
+    Path(TABLE).unlink()
+    assert set(read_records("tiny")) == {RUNS, FAR}, "what is no longer there is not spoken of"
+
+
+def test_restored_records_leave_other_studies_alone_and_order_the_times(checkout):
+    write_archive("tiny")
+    other = RECORDS / record_path("results/other/runs.parquet")
+    text = other.read_text(encoding="utf-8")
+    for path in RECORDS.rglob("*"):
+        if path.is_file() and path != other:
+            path.unlink()
+    for age, file in enumerate((RUNS, TABLE, FAR)):
+        os.utime(file, (1e9 - age, 1e9 - age))
+    restore_records("tiny")
+    assert set(read_records("tiny")) == {RUNS, TABLE, FAR} and other.read_text(encoding="utf-8") == text
+    times = [os.stat(file).st_mtime for file in (RUNS, TABLE, FAR)]
+    assert times[0] < times[1] < times[2]
+
+
+def test_a_file_is_as_deep_as_the_jobs_before_it():
+    assert depths({"c": ["b", "a"], "b": ["a"], "a": ["outside"], "d": []}) == {
+        "a": 0,
+        "b": 1,
+        "c": 2,
+        "d": 0,
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_an_archive_that_cannot_be_read_is_named(checkout, content):
+    path = write_archive("tiny")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(VersionError, match=ARCHIVE):
+        restore_records("tiny")
+
+
+def test_without_records_there_is_no_archive(checkout):
+    with pytest.raises(VersionError, match="no record of results/absent"):
+        write_archive("absent")
+
+
+# ---- what the cache must hold
+
+
+def put(cache, content, *, suffix=""):
+    """The MD5 of an object put into the cache."""
+    md5 = hashlib.md5(content).hexdigest() + suffix
+    path = stored.in_cache(cache, md5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return md5
+
+
+@pytest.fixture
+def recorded(checkout):
+    """A dvc.lock with a file and a folder of two files, and a cache with their bytes."""
+    cache = checkout / "cache"
+    runs, two = put(cache, b"runs"), [put(cache, b"csv"), put(cache, b"md")]
+    listing = [{"md5": md5, "relpath": name} for md5, name in zip(two, ("a.csv", "b.md"), strict=True)]
+    folder = put(cache, json.dumps(listing).encode(), suffix=".dir")
+    stages = {name: {"outs": []} for name in stored.stages_of("tiny")}
+    stages["runs@tiny"]["outs"].append({"path": RUNS, "md5": runs})
+    stages["tables@tiny"]["outs"].append({"path": "results/tiny/tables", "md5": folder})
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
+    return cache
+
+
+def test_every_file_of_a_folder_is_known(recorded):
+    files = stored.files_in(stored.outputs_of("tiny"), cache=recorded)
+    assert [str(one.path) for one in files] == [RUNS, "results/tiny/tables/a.csv", "results/tiny/tables/b.md"]
+    assert stored.unusable(stored.outputs_of("tiny"), cache=recorded) == {}
+
+
+@pytest.mark.parametrize("how", ["missing", "corrupted"])
+@pytest.mark.parametrize("which", [RUNS, "results/tiny/tables", "results/tiny/tables/b.md"])
+def test_what_the_cache_cannot_give_is_named(recorded, how, which):
+    outputs = stored.outputs_of("tiny")
+    every = {str(one.path): one for one in [*outputs, *stored.files_in(outputs, cache=recorded)]}
+    broken = stored.in_cache(recorded, every[which].md5)
+    broken.unlink() if how == "missing" else broken.write_bytes(b"[]")
+    found = stored.unusable(outputs, cache=recorded)
+    assert {str(one.path): problem for one, problem in found.items()} == {which: how}
+
+
+def test_bytes_that_are_nowhere_else_are_not_overwritten(recorded):
+    outputs = stored.outputs_of("tiny")
+    files = {one.path: one.md5 for one in stored.files_in(outputs, cache=recorded)}
+    assert stored.unsaved(outputs, files, cache=recorded) == [Path(RUNS), Path(TABLE)]
+    Path(RUNS).write_bytes(b"runs")
+    Path(TABLE).write_bytes(b"md")  # another recorded file's: in the cache
+    assert stored.unsaved(outputs, files, cache=recorded) == []
+
+
+def test_a_study_without_a_record_says_so(recorded, capsys):
+    assert main(["restore", "mini"]) == 2
+    message = capsys.readouterr().err
+    assert "dvc.lock has no whole record of study mini; make study STUDY=mini makes one" in message
+    Path("dvc.lock").unlink()
+    assert main(["restore", "tiny"]) == 2
+
+
+# ---- recording
+
+
+def test_what_snakemake_would_run_is_not_recorded(checkout, monkeypatch, capsys):
+    monkeypatch.setattr(tools, "planned_jobs", lambda study: {"train": 2, "figure_7": 1})
+    monkeypatch.setattr(tools, "commit", lambda study: pytest.fail("recorded"))
+    assert main(["record", "tiny"]) == 2
+    assert "Snakemake would run figure_7, train (2); make study STUDY=tiny" in capsys.readouterr().err
+    assert not (checkout / "results/tiny" / ARCHIVE).exists()
+
+
+@pytest.mark.parametrize("before", ["\n- demo\n", " []\n", "\n"])
+def test_a_recorded_study_is_added_once_and_comments_stay(checkout, before):
+    verbs.RECORDED.parent.mkdir()
+    verbs.RECORDED.write_text(f"# Which.\nrecorded:{before}", encoding="utf-8")
+    for _ in range(2):
+        verbs.add_to_recorded("mini")
+    text = verbs.RECORDED.read_text(encoding="utf-8")
+    assert text.startswith("# Which.\n")
+    assert yaml.safe_load(text) == {"recorded": ["demo", "mini"] if "demo" in before else ["mini"]}
+
+
+def test_a_spoilt_list_of_recorded_studies_is_named(checkout):
+    verbs.RECORDED.parent.mkdir()
+    verbs.RECORDED.write_text("recorded: [", encoding="utf-8")
+    with pytest.raises(VersionError, match=r"workflow/recorded\.yaml"):
+        verbs.add_to_recorded("mini")
+
+
+def test_a_change_in_words():
+    change = {
+        "changed deps": {"params.yaml": {"figures": "modified"}, "results/tiny/runs.parquet": "deleted"}
+    }
+    assert tools.in_words(change) == [
+        "changed deps: params.yaml figures modified",
+        "changed deps: results/tiny/runs.parquet deleted",
+    ]
+    assert tools.in_words("changed command") == ["changed command"]

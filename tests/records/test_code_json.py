@@ -1,0 +1,38 @@
+"""workflow/code.json, what DVC knows of code: that of the commit, and nothing that a comment changes."""
+
+import json
+
+from conftest import ROOT
+
+from collapse.records.code_digest import code_digest
+from collapse.records.code_json import code_digests, keep_code_digests
+
+FILE = ROOT / "workflow/code.json"
+COMMITTED = FILE.read_text(encoding="utf-8")  # before a test runs Snakemake, which writes it anew
+
+
+def test_the_digests_are_those_of_the_code():
+    assert json.loads(COMMITTED) == code_digests(ROOT / "workflow"), (
+        "workflow/code.json was older than the code; any call of snakemake writes it: commit it with the code"
+    )
+
+
+def test_the_digests_are_the_rules_own():
+    found = code_digests(ROOT / "workflow")
+    scripts = ROOT / "workflow/scripts"
+    assert found["runs"]["measure"] == code_digest(scripts / "measure.py")
+    assert found["figures"]["heatmap"] == code_digest(scripts / "figures/heatmap.py")
+    assert len(found["figures"]) == len(list((scripts / "figures").glob("*.py")))
+
+
+def test_the_file_is_written_only_where_it_says_something_else(tmp_path):
+    folder = tmp_path / "workflow"
+    folder.mkdir()
+    (folder / "scripts").symlink_to(ROOT / "workflow/scripts")
+    (tmp_path / "reference").symlink_to(ROOT / "reference")
+    (folder / "code.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    keep_code_digests(folder)
+    assert json.loads((folder / "code.json").read_text(encoding="utf-8")) == code_digests(ROOT / "workflow")
+    before = (folder / "code.json").stat()
+    keep_code_digests(folder)
+    assert (folder / "code.json").stat().st_ino == before.st_ino

@@ -1,0 +1,190 @@
+"""Every benchmark runs, at a size at which its figures mean nothing, and keeps what it measures."""
+
+import importlib
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import tiny_study
+import torch
+from conftest import ROOT
+
+from collapse.architectures import ARCHITECTURES
+from collapse.commands.main import main
+from collapse.optimizers import OPTIMIZERS
+from collapse.training.steps import FlatParameters, training_step, update_rule
+
+
+@pytest.fixture
+def benchmark(monkeypatch, tmp_path):
+    """Runs a benchmark as its command line does; returns what it adds to the results."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    alternating = importlib.import_module("alternating")
+    monkeypatch.setattr(alternating, "RESULTS", tmp_path / "results.csv")
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        importlib.import_module(name).main()
+        return pd.read_csv(tmp_path / "results.csv")
+
+    return run
+
+
+def test_the_metrics_are_those_of_the_usual_way(benchmark):
+    """On ordinary, shifted, collapsed and nearly rank-one features: to 1e-10 of a float64 gold."""
+    table = benchmark("metrics", "--samples", 2000, "--features", 64, "--rounds", 2)
+    deviations = table[table.quantity.str.startswith("largest relative deviation")]
+    ours = deviations[deviations.case == "ours"]
+    assert len(ours) == 4 and (ours.value < 1e-10).all()
+    lost = deviations[(deviations.case == "usual, float32") & deviations.quantity.str.endswith("rank one")]
+    assert lost.value.item() > 0.5, "a float32 pseudo-inverse drops directions"
+    ratios = table[table.quantity == "times faster than usual, float64"]
+    assert len(ratios) == 2 and (ratios.low <= ratios.value).all() and (ratios.value <= ratios.high).all()
+
+
+@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9"])
+def test_the_trainer_against_the_usual_loop(benchmark, architecture):
+    table = benchmark(
+        "trainer", "--architecture", architecture, "--width", 0.0625, "--samples", 256, "--rounds", 1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert table.case.unique().tolist() == ["usual loop", "ours"]
+    looking = "looking at the features, of the time of 200 epochs"
+    assert set(table.quantity) == {"time", "speed", "times faster than usual loop", looking}
+    assert (table.threads == 1).all() and (table.torch == torch.__version__).all()
+
+
+def test_both_loops_take_the_same_step(benchmark, monkeypatch):
+    """The same batch, network and hyperparameters: the same parameters after it, up to rounding."""
+    trainer = importlib.import_module("trainer")
+    chosen = SimpleNamespace(
+        architecture="ResNet9", width=0.0625, samples=64, device="cpu", precision="float32"
+    )
+    theirs, mine = trainer.as_usual(trainer.new_network(chosen)), trainer.new_network(chosen)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (64, 28, 28), dtype=torch.uint8, generator=generator)
+    pictures = trainer.Pictures(pixels, torch.arange(64) % 10)
+    ready = trainer.preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32)
+    torch.testing.assert_close(torch.stack([picture for picture, _ in pictures]), ready, rtol=0, atol=1e-6)
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=trainer.LEARNING_RATE, momentum=trainer.MOMENTUM,
+        weight_decay=trainer.WEIGHT_DECAY,
+    )  # fmt: skip
+    loader = trainer.DataLoader(pictures, trainer.BATCH)
+    images = SimpleNamespace(train_images=ready, train_labels=pictures.labels)
+    usual = trainer.usual_epoch(theirs, optimizer, loader, torch.device("cpu"))
+    assert usual == pytest.approx(trainer.OurEpochs(mine, images)(), rel=1e-5)
+    for one, other in zip(theirs.parameters(), mine.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_candidates(benchmark):
+    """Without a GPU two of them; each with its arithmetic and its share of the matrix product's."""
+    table = benchmark(
+        "candidates", "--architecture", "ResNet9", "--precision", "float32", "bfloat16", "--runs", 1, 2,
+        "--width", 0.0625, "--image-size", 8, "--batch", 16, "--steps", 2, "--matrix", 64, "--rounds", 1,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert table.benchmark.nunique() == 2
+    assert set(table.case) == {"matrix product", "eager, P = 1", "stacked, P = 2"}
+    by_quantity = table[table.case == "stacked, P = 2"].groupby("quantity").value.first()
+    forward = importlib.import_module("candidates").forward_flops("ResNet9", "FashionMNIST", 8, 1, 0.0625)
+    expected = 3 * forward * by_quantity["speed"] / 1e12
+    assert by_quantity["arithmetic"] == pytest.approx(expected, rel=1e-3)
+    assert {"of the matrix rate", "times faster than eager, P = 1", "time"} <= set(by_quantity.index)
+
+
+@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9"])
+@pytest.mark.parametrize("optimizer", ["SGD", "SGDW", "Adam", "AdamW"])
+def test_stacked_runs_are_the_runs(benchmark, architecture, optimizer):
+    """Three runs of other hyperparameters as one network: the parameters of each alone, in float64.
+
+    With a large epsilon: Adam's own makes steps of gradients that are but rounding.
+    """
+    stacked = importlib.import_module("stacked")
+    networks = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        shape = {"channels": 1, "image_size": 16, "num_classes": 10, "train_size": 1, "width": 0.0625}
+        networks.append(ARCHITECTURES[architecture](**shape).double())
+    one = stacked.Stacked(networks)
+    settings = {"learning_rate": [0.01, 0.02, 0.003], "momentum": [0.0, 0.5, 0.9]}
+    decay, entry = [0.0, 0.01, 0.1], OPTIMIZERS[optimizer]
+    common = {"coupled_fraction": None, "beta2": 0.999, "epsilon": 1e-3}
+
+    def column(values):
+        return torch.tensor(values, dtype=torch.float64)[:, None]
+
+    fixed = entry.hyperparameters(momentum=column(settings["momentum"]), weight_decay=column(decay), **common)
+    step = stacked.stacked_step(one, entry.rule, learning_rate=column(settings["learning_rate"]), **fixed)
+    state, states = {}, [{} for _ in networks]
+    flats = [FlatParameters(network) for network in networks]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        batch = torch.randn(16, 1, 16, 16, generator=generator, dtype=torch.float64)
+        labels = torch.randint(10, (16,), generator=generator)
+        state, _ = step(state, batch, labels, 0.5)
+        for p, (network, flat) in enumerate(zip(networks, flats, strict=True)):
+            rule = update_rule(
+                optimizer, flat, momentum=settings["momentum"][p], weight_decay=decay[p], **common
+            )
+            rate = 0.5 * settings["learning_rate"][p]
+            states[p], _ = training_step(
+                states[p], batch, labels, rate, network=network, flat=flat, rule=rule
+            )
+    found = dict(one.named_parameters())
+    for p, network in enumerate(networks):
+        torch.testing.assert_close(found["weights"][p].T, network.head.weight, rtol=1e-7, atol=1e-9)
+        weights = {name: x for name, x in network.body.named_parameters() if x.ndim == 4}
+        assert len(weights) == 8
+        for name, x in weights.items():
+            together = found[f"body.{name}"].unflatten(0, (3, -1))[p]
+            torch.testing.assert_close(together, x, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.workflow
+def test_the_overhead_of_jobs(benchmark, finished):
+    table = benchmark("overhead", "tiny", "--results", finished / "results")
+    train = table[table.case == "train"]
+    assert train.rounds.item() == 4 and 0 < train.low.item() <= train.high.item()
+    assert {"extract_statistics", "measure", "collect"} <= set(table.case)
+
+
+@pytest.mark.workflow
+def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
+    """Every stage but the tests on a CPU, at a size that means nothing; what evidence has is not trained."""
+    tiny_study.write_parameters(tmp_path)
+
+    def on_gpu(minutes, evidence, out, *stages):
+        return subprocess.run(
+            [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", str(minutes),
+             "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--params",
+             tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256", "--data", "absent",
+             "--results", tmp_path / f"{out}_results", "--evidence", evidence, "--stages", *stages],
+            capture_output=True, text=True, timeout=600, cwd=tmp_path,
+        )  # fmt: skip
+
+    first = on_gpu(8, tmp_path / "absent", "first", "trainer", "candidates")
+    assert first.returncode == 0, first.stdout
+    assert "trainer: 0, 0, 0, 0, 0\ncandidates: 0, 0, 0, 0, 0, 0" in first.stdout
+    rows = pd.read_csv(tmp_path / "first/results.csv")
+    assert rows.benchmark.str.startswith(("trainer, ", "candidates, ")).all() and len(rows) > 50
+    assert "hours: of one device, at the speed measured on" in (tmp_path / "first/log.txt").read_text()
+
+    half = tmp_path / "evidence/tiny/table_2"
+    whole = ["--study", "tiny", "--experiment", "table_2", "--params", str(tmp_path / "params.yaml")]
+    assert (
+        main(["evidence", *whole, "--results", str(finished / "results"), "--out", str(half.parents[1])]) == 0
+    )
+    none_left = on_gpu(2, half.parents[1], "second", "train")
+    assert none_left.returncode == 0 and "nothing to train" in none_left.stdout, none_left.stdout
+    trained = on_gpu(4, tmp_path / "absent", "third", "train")
+    assert trained.returncode == 0 and "4 of 4 runs" in trained.stdout, trained.stdout
+    for name in ("runs.parquet", "history.parquet"):
+        one, other = (pd.read_parquet(tmp_path / f"{place}/{name}") for place in (
+            "third/tiny/table_2", "evidence/tiny/table_2"))  # fmt: skip
+        pd.testing.assert_frame_equal(
+            *(table.drop(columns="seconds", errors="ignore") for table in (one, other))
+        )
