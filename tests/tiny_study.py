@@ -8,9 +8,11 @@ from pathlib import Path
 
 import yaml
 
+from collapse.study.parameters import TARGETS_KEYS
+
 ROOT = Path(__file__).resolve().parents[1]
 # What a checkout needs for a study.
-CHECKOUT = ("Snakefile", "workflow", "src", "profiles", "reference", "envs", "params.yaml")
+CHECKOUT = ("Snakefile", "workflow", "src", "profiles", "reference", "envs", "params.yaml", "targets.yaml")
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
 TINY = {
@@ -65,9 +67,24 @@ def planned_jobs(folder, *arguments, project=ROOT):
 
 
 def write_parameters(folder, change=lambda parameters: None):
-    """The project's params.yaml with the tiny study in it, and a laxer bar for validity."""
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """The project's params.yaml and targets.yaml with the tiny study, and a laxer bar for validity."""
+    parameters = read_parameters(ROOT)
     parameters["studies"]["tiny"] = yaml.safe_load(yaml.safe_dump(TINY))
     parameters |= {"study": "tiny", "valid_accuracy": 0.5}
     change(parameters)
-    (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    save_parameters(parameters, folder)
+
+
+def read_parameters(folder):
+    """params.yaml and targets.yaml as one mapping, unchecked."""
+    files = [folder / "params.yaml", folder / "targets.yaml"]
+    first, second = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    return first | second
+
+
+def save_parameters(parameters, folder):
+    """The two files; a mapping is written where it belongs."""
+    targets = {key: parameters[key] for key in parameters if key in TARGETS_KEYS}
+    settings = {key: parameters[key] for key in parameters if key not in TARGETS_KEYS}
+    for name, content in (("params.yaml", settings), ("targets.yaml", targets)):
+        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

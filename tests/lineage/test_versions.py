@@ -195,10 +195,10 @@ def test_a_spoilt_list_of_recorded_studies_is_named(checkout):
 
 def test_a_change_in_words():
     change = {
-        "changed deps": {"params.yaml": {"figures": "modified"}, "results/tiny/runs.parquet": "deleted"}
+        "changed deps": {"targets.yaml": {"figures": "modified"}, "results/tiny/runs.parquet": "deleted"}
     }
     assert tools.in_words(change) == [
-        "changed deps: params.yaml figures modified",
+        "changed deps: targets.yaml figures modified",
         "changed deps: results/tiny/runs.parquet deleted",
     ]
     assert tools.in_words("changed command") == ["changed command"]

@@ -1,6 +1,7 @@
-"""params.yaml: what is refused, and that one line says which key and what to do."""
+"""params.yaml and targets.yaml: what is refused, and that one line says which key and what to do."""
 
 import copy
+import shutil
 
 import pytest
 import yaml
@@ -202,6 +203,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("      momentum_heatmap:\n", "      grid:\n", 1), encoding="utf-8")
+    shutil.copy(ROOT / "targets.yaml", tmp_path)
     with pytest.raises(ParameterError, match=r"line \d+: .*the key 'grid' stands twice"):
         load_parameters(path)
 

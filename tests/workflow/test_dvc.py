@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from tiny_study import read_parameters, save_parameters
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 OUTPUTS = ("packs", "datasets", "runs.parquet", "tables", "figures", "lineage", "snakemake_records.tar.gz")
@@ -55,9 +56,9 @@ def to_run(clone):
 
 
 def set_parameter(clone, change):
-    parameters = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+    parameters = read_parameters(clone)
     change(parameters)
-    (clone / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    save_parameters(parameters, clone)
 
 
 def times(folder):
@@ -79,7 +80,8 @@ def origin(finished, tmp_path_factory, history):
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, clone / name)
-    shutil.copy(finished / "params.yaml", clone)
+    for name in ("params.yaml", "targets.yaml"):
+        shutil.copy(finished / name, clone)
     (clone / "workflow/recorded.yaml").write_text("recorded: []\n", encoding="utf-8")
     (clone / "dvc.lock").unlink(missing_ok=True)
     shutil.copytree(finished / "results", clone / "results")

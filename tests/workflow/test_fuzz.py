@@ -6,11 +6,11 @@ import io
 
 import numpy as np
 import pytest
-import yaml
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tiny_study import save_parameters
 
 from collapse.commands.main import main
 from collapse.metrics.conventions import CONVENTIONS
@@ -137,23 +137,23 @@ def spoilt(draw, parameters):
 
 
 def test_the_small_file_is_good(small, tmp_path):
-    file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(small), encoding="utf-8")
-    assert not refused_in_one_line(file)
+    save_parameters(small, tmp_path)
+    assert not refused_in_one_line(tmp_path / "params.yaml")
 
 
 @FEW
 @given(data=st.data())
 def test_a_spoilt_params_yaml_is_refused_in_one_line_or_works(small, tmp_path, data):
-    file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(data.draw(spoilt(small))), encoding="utf-8")
-    refused_in_one_line(file)
+    save_parameters(data.draw(spoilt(small)), tmp_path)
+    refused_in_one_line(tmp_path / "params.yaml")
 
 
 @FEW
 @given(data=st.data())
 def test_a_params_yaml_of_other_bytes_is_refused_in_one_line_or_works(small, tmp_path, data):
-    text = bytearray(yaml.safe_dump({**small, "figures": {}, "tables": {}}).encode())
+    save_parameters({**small, "figures": {}, "tables": {}}, tmp_path)
+    file = tmp_path / data.draw(st.sampled_from(["params.yaml", "targets.yaml"]))
+    text = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(text)))
         text[start : start + data.draw(st.integers(0, 12))] = data.draw(
@@ -161,9 +161,8 @@ def test_a_params_yaml_of_other_bytes_is_refused_in_one_line_or_works(small, tmp
                 st.binary(max_size=6), st.text("{}[]:,&*!|>-?#'\"%@`\n\t 0e", max_size=6).map(str.encode)
             )
         )
-    file = tmp_path / "params.yaml"
     file.write_bytes(text)
-    refused_in_one_line(file)
+    refused_in_one_line(tmp_path / "params.yaml")
 
 
 DTYPES = st.sampled_from(["f4", "f8", ">f8", "f2", "i8", "i2", "u1", "?", "c8", "U3", "S2", "M8[s]"])

@@ -84,6 +84,7 @@ def test_any_file_touched(place):
     for path, time in zip(sorted(files, key=lambda p: p.stat().st_mtime), reversed(times), strict=True):
         os.utime(path, (time, time))
     os.utime(place.study / "params.yaml")
+    os.utime(place.study / "targets.yaml")
     assert place.jobs() == NOTHING
     by_time = place.jobs("--max-checksum-file-size", "0")  # Snakemake's own limit is 1 MB
     assert by_time == everything_after_measure(place.study) | PACKS | {"train": 4}
@@ -111,11 +112,9 @@ def test_comments_docstrings_and_formatting_of_every_file(place):
             text = path.read_text(encoding="utf-8")
             text = re.sub(r'^( +)""".*"""$', r'\1"""Other words."""', text, flags=re.MULTILINE)
             path.write_text(f"# A comment.\n\n{text}\n# Another.\n", encoding="utf-8")
-    parameters = place.study / "params.yaml"
-    laid_out = yaml.safe_dump(
-        yaml.safe_load(parameters.read_text()), sort_keys=False, default_flow_style=True
-    )
-    parameters.write_text(f"# A comment.\n{laid_out}")
+    for file in (place.study / "params.yaml", place.study / "targets.yaml"):
+        laid_out = yaml.safe_dump(yaml.safe_load(file.read_text()), sort_keys=False, default_flow_style=True)
+        file.write_text(f"# A comment.\n{laid_out}")
     assert place.jobs() == NOTHING
 
 

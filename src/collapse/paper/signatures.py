@@ -1,6 +1,6 @@
 """What a function takes by keyword, as a JSON schema: the settings of a target are its script's arguments.
 
-Read from the source. Importing the scripts would import all that draws, for a look at params.yaml.
+Read from the source. Importing the scripts would import all that draws, for a look at targets.yaml.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""That every table and figure in params.yaml can be drawn, said before anything is trained."""
+"""Checks before any training that every table and figure of targets.yaml can be drawn."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
     ):
         scripts = {path.stem: path for path in sorted((SCRIPTS / kind).glob("*.py"))}
         for name, target in targets.items():
-            where = f"params.yaml: {section}.{name}"
+            where = f"targets.yaml: {section}.{name}"
             if "same_as" in target:
                 check_alias(target["same_as"], targets, where=where)
                 continue
@@ -55,7 +55,7 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
     for name, target in analysis.items():
         for _, experiment in walk(target["settings"]["experiments"]):
             if experiment not in may_be_named:
-                where = f"params.yaml: analysis.{name}.settings.experiments"
+                where = f"targets.yaml: analysis.{name}.settings.experiments"
                 remedy = suggestion(str(experiment), sorted(may_be_named))
                 raise ParameterError(f"{where}: unknown experiment {experiment!r}; {remedy}")
 

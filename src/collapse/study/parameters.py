@@ -1,4 +1,7 @@
-"""Reading params.yaml and refusing what it must not hold, in one line that names the key and the remedy."""
+"""Reads params.yaml and targets.yaml, and refuses what they must not hold in one line: file, key and remedy.
+
+params.yaml says what is run, targets.yaml what is shown. The program sees them as one mapping.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
     import jsonschema
 
 log = logging.getLogger(__name__)
-SCHEMA_FILE = Path("workflow/schemas/params.schema.yaml")
+SCHEMAS = Path("workflow/schemas")
+TARGETS_FILE = "targets.yaml"  # beside params.yaml
+TARGETS_KEYS = ("shared_settings", "theory", "analysis", "tables", "figures")
 # What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.
 FROM_WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError)
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
@@ -43,9 +48,19 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
 
 def load_parameters(path: str | Path) -> dict[str, Any]:
-    """params.yaml as a validated dict. Raises ParameterError."""
+    """params.yaml and the targets.yaml beside it as one validated dict. Raises ParameterError."""
+    parameters, targets = read_yaml(path), read_yaml(Path(path).with_name(TARGETS_FILE))
+    for key in parameters.keys() & targets.keys():
+        raise ParameterError(f"{path}: {key!r} stands in {TARGETS_FILE} as well; keep one")
+    parameters |= targets
+    validate_parameters(parameters, source=str(path))
+    return in_one_order(parameters | {"studies": remaining_studies(parameters)})
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping. Raises ParameterError."""
     try:
-        parameters = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
     except FileNotFoundError:
         raise ParameterError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:
@@ -57,8 +72,9 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
         line = f", line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or " ".join(f"{type(error).__name__}: {error}".split())
         raise ParameterError(f"{path}{line}: not usable YAML ({problem})") from None
-    validate_parameters(parameters, source=str(path))
-    return in_one_order(parameters | {"studies": remaining_studies(parameters)})
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path}: the file: {type_problem(content, 'object')}")
+    return content
 
 
 def in_one_order(value: Any) -> Any:
@@ -89,35 +105,40 @@ def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return remaining
 
 
-def validate_parameters(parameters: Any, *, source: str) -> None:
-    """Check against the schema. Raises ParameterError for the problem nearest to the file's top level."""
-    for error in schema_errors(parameters, source=source):
-        raise ParameterError(f"{source}: {describe(error)}")
-    for path, value in walk(parameters):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ParameterError(f"{source}: {dotted(path)}: {value} is not a finite number")
+def validate_parameters(parameters: Mapping[str, Any], *, source: str) -> None:
+    """Check both files against their schemas. Raises ParameterError for the problem nearest to the top level.
+
+    source: the path of params.yaml; targets.yaml is beside it.
+    """
+    targets = {key: value for key, value in parameters.items() if key in TARGETS_KEYS}
+    settings = {key: value for key, value in parameters.items() if key not in TARGETS_KEYS}
+    of_targets = Path(source).with_name(TARGETS_FILE)
+    for content, schema, file in ((settings, "params", source), (targets, "targets", of_targets)):
+        for error in schema_errors(content, schema=schema, file=Path(file)):
+            raise ParameterError(f"{file}: {describe(error)}")
+        for path, value in walk(content):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ParameterError(f"{file}: {dotted(path)}: {value} is not a finite number")
     if parameters["study"] not in parameters["studies"]:
         known = ", ".join(parameters["studies"])
         raise ParameterError(f"{source}: study: unknown study {parameters['study']!r}; one of {known}")
 
 
-def schema_errors(parameters: Any, *, source: str) -> list[jsonschema.ValidationError]:
-    """What the schema has against the parameters, nearest to the top first. Raises ParameterError.
+def schema_errors(content: Any, *, schema: str, file: Path) -> list[jsonschema.ValidationError]:
+    """What a schema of workflow/schemas has against a file, nearest to the top first. Raises ParameterError.
 
     Without jsonschema, which a machine that only trains may lack, nothing, and a warning says so.
     """
     try:
         import jsonschema
     except ModuleNotFoundError:
-        log.warning("%s is not checked against its schema: jsonschema is not installed", source)
+        log.warning("%s is not checked against its schema: jsonschema is not installed", file)
         return []
-    file = PROJECT_ROOT / SCHEMA_FILE
-    if not file.is_file():
-        raise ParameterError(f"{file}: no such file; copy the project's folder workflow as well")
-    schema = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(parameters), key=lambda error: len(error.path)
-    )
+    place = PROJECT_ROOT / SCHEMAS / f"{schema}.schema.yaml"
+    if not place.is_file():
+        raise ParameterError(f"{place}: no such file; copy the project's folder workflow as well")
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(place.read_text(encoding="utf-8")))
+    return sorted(validator.iter_errors(content), key=lambda error: len(error.path))
 
 
 def walk(value: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:

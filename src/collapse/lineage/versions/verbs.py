@@ -29,7 +29,8 @@ def record(study: str) -> int:
     """
     if planned := tools.planned_jobs(study):
         raise VersionError(
-            f"results/{study} is not what params.yaml and the code now say: Snakemake would run "
+            f"results/{study} is not what params.yaml, targets.yaml and the code now say: "
+            "Snakemake would run "
             f"{tools.jobs_in_words(planned)}; make study STUDY={study} runs and records it"
         )
     if folder := load_parameters("params.yaml")["studies"][study].get("evidence"):

@@ -1,7 +1,7 @@
 """The paper's claims C1 to C12, each judged by a pure function on whatever study was run.
 
 To add one: a function that returns a Finding (collapse.paper.claims.evidence), an entry in STATEMENTS, a
-line in `findings`, and under `analysis:` in params.yaml the experiments in which it looks.
+line in `findings`, and under `analysis:` in targets.yaml the experiments in which it looks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ STATEMENTS = {
     "C12": "What theory says of NC0 holds exactly.",
 }
 
-# When a claim holds, with the settings of params.yaml; the whole of it in the function's docstring.
+# When a claim holds, with the settings of targets.yaml; the whole of it in the function's docstring.
 CRITERIA = {
     "C1": "the smallest without decay is above the smallest with coupled decay everywhere, in {metrics}",
     "C2": "so in {least_share:.0%} of untied pairs, and in most of each optimizer and setting",
@@ -106,7 +106,7 @@ def findings(
     initial_nc0: float,
     bootstrap: Bootstrap,
 ) -> dict[str, Finding]:
-    """Every claim's finding; `theorems` is collapse.paper.theorem_table, the settings as params.yaml says."""
+    """Every claim's finding. theorems: table 1. The settings are those of targets.yaml."""
     over = {"floor": floor, "bootstrap": bootstrap}
     ordered = over | {"least_share": least_share, "tie": tie}
     r2 = {"architecture": architecture, "dataset": dataset, "least_r2": least_r2, "least_runs": least_runs}
