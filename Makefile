@@ -62,9 +62,10 @@ bench: setup ## metrics and trainer timed beside the usual way, what jobs cost: 
 test: setup ## all tests, the workflow's own among them
 	$(VENV)/pytest --numprocesses $(CORES)
 
-lint: setup ## ruff, imports between packages, snakefmt and Snakemake's own linter
+lint: setup ## ruff, spelling, imports between packages, snakefmt and Snakemake's own linter
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
+	$(VENV)/codespell Snakefile Makefile *.md *.yaml *.toml benchmarks docs reference src tests workflow
 	$(VENV)/lint-imports --no-logo
 	$(VENV)/snakefmt --check Snakefile workflow/rules
 	$(VENV)/snakemake --lint

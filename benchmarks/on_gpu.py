@@ -4,7 +4,6 @@
 
     tests       what is marked `gpu`: graphs give a plain step's bits, every precision NC0's closed form
     trainer     the trainer against the usual loop; from its speed what the paper's grid would cost here
-    candidates  the ways to keep a GPU busy, against each other
     train       runs of table 2 as published, or of --experiment momentum_heatmap (figure 5), that evidence/
                 does not have yet, as many as there is time for
 
@@ -16,7 +15,6 @@ copy core to evidence/, and `make evidence` builds table 2 and its figures.
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import shutil
 import subprocess
@@ -25,13 +23,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from alternating import machine
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))  # a bare machine has no installed project
+
+from alternating import machine  # noqa: E402
+
 # Of the whole time, at most; what a stage leaves is the later ones'.
-SHARES = {"tests": 0.15, "trainer": 0.2, "candidates": 0.35, "train": 1.0}
+SHARES = {"tests": 0.15, "trainer": 0.2, "train": 1.0}
 KEPT_SECONDS = 20.0  # for writing what there is
-PRECISIONS_FIRST_TO_LAST = ("tf32", "bfloat16", "float32")
+PRECISIONS = ("tf32", "bfloat16")
 Command = list[str]
 
 
@@ -46,7 +46,7 @@ def tests(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 
 
 def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
-    for precision in PRECISIONS_FIRST_TO_LAST[:2]:
+    for precision in PRECISIONS:
         for architecture in ("ResNet9", "VGG9"):
             yield python(
                 "benchmarks/trainer.py", "--architecture", architecture, "--precision", precision, "--width",
@@ -54,15 +54,6 @@ def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
             )  # fmt: skip
     yield python("-m", "collapse", "plan", "paper", "--device", machine()["device"], "--benchmarks",
                  chosen.out / "results.csv")  # fmt: skip
-
-
-def candidates(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
-    sizes = [] if chosen.width == 1 else ["--steps", 2, "--matrix", 64, "--rounds", 1, "--runs", 1, 2]
-    for precision, architecture in itertools.product(PRECISIONS_FIRST_TO_LAST, ("ResNet9", "VGG9")):
-        yield python(
-            "benchmarks/candidates.py", "--architecture", architecture, "--precision", precision, "--width",
-            chosen.width, "--compiled", "rule", "--device", chosen.device, *sizes,
-        )  # fmt: skip
 
 
 def train(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
@@ -78,7 +69,7 @@ def train(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 
 
 STAGES: dict[str, Callable[[argparse.Namespace, float], Iterator[Command]]] = {
-    "tests": tests, "trainer": trainer, "candidates": candidates, "train": train,
+    "tests": tests, "trainer": trainer, "train": train,
 }  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
     python benchmarks/trainer.py [--architecture ResNet9] [--width 0.25] [--samples 2048] [--device cpu]
 
-The usual loop: a dataset of PIL images with Resize, ToTensor and Normalize, a shuffling DataLoader (without
-workers on the CPU, where they would take the cores that train; with four on a GPU), torch.optim.SGD on a list
-of parameters, PyTorch's own BatchNorm and layout, and loss.item() every step. Network, batch, learning rate
-and precision are the same: the losses of both are printed. Images are random bytes of FashionMNIST's size.
-Each loop has a process of its own, as it would have, and the two take turns.
+The usual loop: a dataset of PIL images with Resize, ToTensor and Normalize, a shuffling DataLoader with
+--workers (none on a CPU, where they would take the cores that train; 4 and 8 on a GPU), torch.optim.SGD on a
+list of parameters, PyTorch's own BatchNorm and layout, and loss.item() every step. Network, batch, learning
+rate and precision are the same: the losses of both are printed. Images are random bytes of the size of
+FashionMNIST. Each loop has a process of its own, as it would have, and they take turns.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pandas as pd
 import torch
@@ -40,6 +41,7 @@ from collapse.training.steps import FlatParameters, step_of, update_rule
 BATCH, LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.0679, 0.9, 5e-4
 FASHION = DATASETS["FashionMNIST"]
 EPOCHS = 200
+OURS, USUAL = "ours", "usual loop"
 LOOKS = sum(is_measured(epoch, epochs=EPOCHS, measure_every=10) for epoch in range(EPOCHS + 1))
 
 
@@ -132,11 +134,21 @@ def made_pixels(samples: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels, torch.arange(samples) % 10
 
 
+def usual_loop(workers: int) -> str:
+    """The name of the usual loop with so many workers of its DataLoader."""
+    return f"usual loop, {workers} workers" if workers else USUAL
+
+
+def workers_of(case: str) -> int:
+    """The workers in such a name."""
+    return int(case.split()[-2]) if case != USUAL else 0
+
+
 def epochs_of(case: str, chosen: argparse.Namespace) -> Callable[[], float]:
     """What does one more epoch at every call, and returns its loss."""
     device, network = torch.device(chosen.device), new_network(chosen)
     pixels, labels = made_pixels(chosen.samples)
-    if case == "ours":
+    if case == OURS:
         keep_freed_memory()  # as a job does that trains
         ready = preprocess(pixels[:, None], dataset="FashionMNIST", image_size=32)
         ready = ready.to(device, memory_format=torch.channels_last)
@@ -146,15 +158,17 @@ def epochs_of(case: str, chosen: argparse.Namespace) -> Callable[[], float]:
     optimizer = torch.optim.SGD(
         network.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
-    workers = 4 if device.type == "cuda" else 0
-    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=workers)
+    loader = DataLoader(Pictures(pixels, labels), BATCH, shuffle=True, num_workers=workers_of(case))
     return lambda: usual_epoch(network, optimizer, loader, device, chosen.precision)
 
 
 def serve(connection, case: str, chosen: argparse.Namespace) -> None:
-    """In a process of its own: for every request an epoch or a look, answered by its result and seconds."""
+    """In a process of its own: for every request an epoch or a look, answered by its result and seconds.
+
+    The process is no daemon, since a DataLoader's workers are its children. It ends with the one that asks.
+    """
     torch.set_num_threads(chosen.threads)
-    with convolutions_in(chosen.precision):
+    with convolutions_in(chosen.precision), suppress(EOFError):
         epoch = epochs_of(case, chosen)
         while asked := connection.recv():
             began = time.perf_counter()
@@ -171,17 +185,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="tf32", choices=PRECISIONS, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; default: %(default)s")
-    return parser.parse_args()
+    words = "of the usual loop; default: 4 8 on a GPU, 0 on a CPU"
+    parser.add_argument("--workers", type=int, nargs="+", help=words)
+    chosen = parser.parse_args()
+    chosen.workers = chosen.workers or ([4, 8] if chosen.device == "cuda" else [0])
+    return chosen
 
 
 def main() -> None:
     chosen = arguments()
     torch.set_num_threads(chosen.threads)
     processes, asked = multiprocessing.get_context("spawn"), {}
-    losses: dict[str, list[float]] = {"usual loop": [], "ours": []}
+    losses: dict[str, list[float]] = {case: [] for case in [*map(usual_loop, chosen.workers), OURS]}
     for case in losses:
         asked[case], theirs = processes.Pipe()
-        processes.Process(target=serve, args=(theirs, case, chosen), daemon=True).start()
+        processes.Process(target=serve, args=(theirs, case, chosen)).start()
         theirs.close()
 
     def epoch(case: str) -> float:
@@ -193,8 +211,8 @@ def main() -> None:
     seconds = seconds_in_turn({case: lambda case=case: epoch(case) for case in losses}, rounds=chosen.rounds)
     looks = []
     for _ in range(chosen.rounds):
-        asked["ours"].send("look")
-        looks.append(asked["ours"].recv()[1])
+        asked[OURS].send("look")
+        looks.append(asked[OURS].recv()[1])
     for case, values in losses.items():
         asked[case].send("")
         print(f"{case}: losses {', '.join(f'{loss:.3f}' for loss in values)}")
@@ -204,10 +222,11 @@ def main() -> None:
         for case in seconds
     ]
     share = spread(
-        pd.Series(looks) * LOOKS / EPOCHS / seconds["ours"].median(), **what, case="ours", unit="1",
+        pd.Series(looks) * LOOKS / EPOCHS / seconds[OURS].median(), **what, case=OURS, unit="1",
         quantity="looking at the features, of the time of 200 epochs",
     )  # fmt: skip
-    record(pd.concat([compared(seconds, **what, usual="usual loop"), pd.DataFrame([*speeds, share])]))
+    ratios = [compared(seconds[[usual, OURS]], **what, usual=usual) for usual in seconds if usual != OURS]
+    record(pd.concat([*ratios, pd.DataFrame([*speeds, share])]).drop_duplicates())
 
 
 if __name__ == "__main__":

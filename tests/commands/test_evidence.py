@@ -21,12 +21,13 @@ from collapse.commands.main import main
 from collapse.lineage.versions import tools, verbs
 from collapse.measuring.collect import collect
 from collapse.measuring.evidence_files import ABOUT, RUNS, TABLES, EvidenceError
-from collapse.measuring.evidence_tables import Evidence, read_evidence, write_evidence
+from collapse.measuring.evidence_tables import Evidence, read_evidence, same_runs, write_evidence
 from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS, read_results, read_runs
 from collapse.metrics.class_statistics import class_statistics, to_arrays
 from collapse.records.provenance import read_record
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import run_table
+from collapse.training.pack_files import key_of, read_tensors, save_tensors
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 PLACE = "evidence/tiny/table_2"
@@ -124,7 +125,8 @@ def test_a_study_is_made_of_evidence_and_traced_to_it(results, project, finished
     adam = runs[runs.optimizer == "Adam"].iloc[0]
     for words in (
         f"NC3; {adam.NC3} of this run. Convention reported",
-        f"Adam at learning rate 0.003, momentum 0.9, weight decay 0.01, on cpu, torch {adam.torch_version}",
+        f"Adam at learning rate 0.003, momentum 0.9, weight decay 0.01, on cpu, torch {adam.torch_version}, "
+        f"protocol {adam.protocol}, commit ",
         "its job ran from ", "commit ", "verified: all 6 files are as recorded",
     ):  # fmt: skip
         assert words in " ".join(traced.stdout.split()), words
@@ -349,6 +351,47 @@ def test_experiments_that_share_runs_share_their_history(results, tmp_path):
     order = ["key", "epoch"]
     logged = logged[logged.key.isin(every.key)].sort_values(order, ignore_index=True)
     pd.testing.assert_frame_equal(history.sort_values(order, ignore_index=True), logged)
+
+
+def test_runs_of_an_earlier_protocol_stay_valid(results, tmp_path, monkeypatch, capsys):
+    """They are found by their settings, keep their keys, and say of which protocol they are."""
+    assert evidence() == 0
+    before = read_evidence(Path(PLACE))
+    monkeypatch.setattr("collapse.study.runs.PROTOCOL", before.runs.protocol.iloc[0] + 1)
+    assert not set(run_table(load_parameters("params.yaml"), "taken").key) & set(before.runs.key)
+    found, logged = collected("taken", "table_2", folder=tmp_path)
+    pd.testing.assert_frame_equal(found, before.runs)
+    assert set(logged.key) == set(before.runs.key)
+    assert main(["train", "--study", "tiny", "--experiment", "table_2", "--not-in", "evidence/tiny"]) == 0
+    assert "nothing to train" in capsys.readouterr().out
+
+
+def test_new_runs_join_those_of_an_earlier_protocol(results, monkeypatch):
+    assert evidence() == 0
+    before = read_evidence(Path(PLACE))
+    without(results, "SGD", "SGDW", "AdamW")
+    monkeypatch.setattr("collapse.study.runs.PROTOCOL", before.runs.protocol.iloc[0] + 1)
+    table = run_table(load_parameters("params.yaml"), "tiny")
+    [pack] = results.glob("packs/*")
+    shutil.rmtree(results / "lineage")
+    new_keys = {old: new for new, old in same_runs(table, read_runs(results / RUNS)).items()}
+    rename_keys(pack, new_keys)
+    assert evidence() == 0
+    after = read_evidence(Path(PLACE))
+    assert list(after.runs.optimizer) == list(before.runs.optimizer)
+    kept = after.runs.key.isin(before.runs.key)
+    assert list(after.runs.optimizer[~kept]) == ["Adam"]
+    assert read_record(Path(PLACE) / ABOUT)["missing"] == {}
+
+
+def rename_keys(pack, new_keys):
+    """The files of a pack with its runs under other keys."""
+    for file in pack.glob("*.parquet"):
+        table = pd.read_parquet(file)
+        table.assign(key=table.key.replace(new_keys)).to_parquet(file)
+    tensors = read_tensors(pack / "class_statistics.safetensors")
+    renamed = {f"{new_keys[key_of(name)]}/{name.split('/', 1)[1]}": x for name, x in tensors.items()}
+    save_tensors(renamed, pack / "class_statistics.safetensors")
 
 
 def test_six_runs_of_full_width_are_far_below_a_mebibyte(tmp_path):

@@ -17,6 +17,7 @@ from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.comparison.reported_numbers import (
     ABOVE,
     BELOW,
+    implied_initial,
     initial_value,
     printed_unit,
     reported_number,
@@ -29,6 +30,7 @@ from collapse.paper.comparison.table import (
     NOT_RUN,
     OPPOSITE,
     OTHER_HARDWARE,
+    OTHER_INITIAL,
     OTHER_SCALE,
     SAME,
     comparison_table,
@@ -102,6 +104,27 @@ def test_ours_agrees_up_to_rounding_and_tolerance(reported, ours, more, agrees):
     assert judged["verdict"] == (AGREES if agrees else DIFFERS)
     expected = ours - reported if isinstance(reported, float) else math.nan
     assert judged["difference"] == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high"), [("NC1", 6.8, 7.2), ("NC2", 0.794, 0.800), ("NC3", 1.413, 1.423)]
+)
+def test_the_initial_values_that_the_papers_changes_imply(reported, metric, low, high):
+    """Those of every optimizer of table 2 are one value (../reference/initial_values.csv: training mode)."""
+    for numbers in reported["table2"].values():
+        implied = implied_initial(numbers[metric], numbers["change"][metric])
+        assert implied[0] <= high and low <= implied[1]
+    measured = pd.read_csv(ROOT / "reference/initial_values.csv").set_index("mode")[metric]
+    distance = {mode: abs(value - (low + high) / 2) for mode, value in measured.items()}
+    assert distance["training"] < distance["eval"]
+    assert implied_initial(0.34, None) is None
+
+
+def test_a_change_against_another_initial_value_is_no_difference_of_the_dynamics():
+    its = {"kind": "change", "unit": 0.001, "initial_reported": (6.8, 7.5)}
+    assert judge(row(-0.972, -0.963, initial=5.65, **its), **TOLERANCES)["verdict"] == OTHER_INITIAL
+    assert judge(row(-0.972, -0.963, initial=7.1, **its), **TOLERANCES)["verdict"] == DIFFERS
+    assert judge(row(-0.972, -0.972, initial=5.65, **its), **TOLERANCES)["verdict"] == AGREES
 
 
 def test_at_another_scale_only_the_direction_of_a_change_is_said():

@@ -11,10 +11,7 @@ import tiny_study
 import torch
 from conftest import ROOT
 
-from collapse.architectures import ARCHITECTURES
 from collapse.commands.main import main
-from collapse.optimizers import OPTIMIZERS
-from collapse.training.steps import FlatParameters, training_step, update_rule
 
 
 @pytest.fixture
@@ -80,68 +77,15 @@ def test_both_loops_take_the_same_step(benchmark, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_the_candidates(benchmark):
-    """Without a GPU two of them; each with its arithmetic and its share of the matrix product's."""
+def test_the_usual_loop_with_workers(benchmark):
+    """Workers of a DataLoader are processes of a process."""
     table = benchmark(
-        "candidates", "--architecture", "ResNet9", "--precision", "float32", "bfloat16", "--runs", 1, 2,
-        "--width", 0.0625, "--image-size", 8, "--batch", 16, "--steps", 2, "--matrix", 64, "--rounds", 1,
-        "--device", "cpu",
+        "trainer", "--architecture", "ResNet9", "--width", 0.0625, "--samples", 64, "--rounds", 1,
+        "--device", "cpu", "--workers", 1, 2,
     )  # fmt: skip
-    assert table.benchmark.nunique() == 2
-    assert set(table.case) == {"matrix product", "eager, P = 1", "stacked, P = 2"}
-    by_quantity = table[table.case == "stacked, P = 2"].groupby("quantity").value.first()
-    forward = importlib.import_module("candidates").forward_flops("ResNet9", "FashionMNIST", 8, 1, 0.0625)
-    expected = 3 * forward * by_quantity["speed"] / 1e12
-    assert by_quantity["arithmetic"] == pytest.approx(expected, rel=1e-3)
-    assert {"of the matrix rate", "times faster than eager, P = 1", "time"} <= set(by_quantity.index)
-
-
-@pytest.mark.parametrize("architecture", ["ResNet9", "VGG9"])
-@pytest.mark.parametrize("optimizer", ["SGD", "SGDW", "Adam", "AdamW"])
-def test_stacked_runs_are_the_runs(benchmark, architecture, optimizer):
-    """Three runs of other hyperparameters as one network: the parameters of each alone, in float64.
-
-    With a large epsilon: Adam's own makes steps of gradients that are but rounding.
-    """
-    stacked = importlib.import_module("stacked")
-    networks = []
-    for seed in range(3):
-        torch.manual_seed(seed)
-        shape = {"channels": 1, "image_size": 16, "num_classes": 10, "train_size": 1, "width": 0.0625}
-        networks.append(ARCHITECTURES[architecture](**shape).double())
-    one = stacked.Stacked(networks)
-    settings = {"learning_rate": [0.01, 0.02, 0.003], "momentum": [0.0, 0.5, 0.9]}
-    decay, entry = [0.0, 0.01, 0.1], OPTIMIZERS[optimizer]
-    common = {"coupled_fraction": None, "beta2": 0.999, "epsilon": 1e-3}
-
-    def column(values):
-        return torch.tensor(values, dtype=torch.float64)[:, None]
-
-    fixed = entry.hyperparameters(momentum=column(settings["momentum"]), weight_decay=column(decay), **common)
-    step = stacked.stacked_step(one, entry.rule, learning_rate=column(settings["learning_rate"]), **fixed)
-    state, states = {}, [{} for _ in networks]
-    flats = [FlatParameters(network) for network in networks]
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(4):
-        batch = torch.randn(16, 1, 16, 16, generator=generator, dtype=torch.float64)
-        labels = torch.randint(10, (16,), generator=generator)
-        state, _ = step(state, batch, labels, 0.5)
-        for p, (network, flat) in enumerate(zip(networks, flats, strict=True)):
-            rule = update_rule(
-                optimizer, flat, momentum=settings["momentum"][p], weight_decay=decay[p], **common
-            )
-            rate = 0.5 * settings["learning_rate"][p]
-            states[p], _ = training_step(
-                states[p], batch, labels, rate, network=network, flat=flat, rule=rule
-            )
-    found = dict(one.named_parameters())
-    for p, network in enumerate(networks):
-        torch.testing.assert_close(found["weights"][p].T, network.head.weight, rtol=1e-7, atol=1e-9)
-        weights = {name: x for name, x in network.body.named_parameters() if x.ndim == 4}
-        assert len(weights) == 8
-        for name, x in weights.items():
-            together = found[f"body.{name}"].unflatten(0, (3, -1))[p]
-            torch.testing.assert_close(together, x, rtol=1e-6, atol=1e-8)
+    assert table.case.unique().tolist() == ["usual loop, 1 workers", "ours", "usual loop, 2 workers"]
+    assert {f"times faster than usual loop, {n} workers" for n in (1, 2)} <= set(table.quantity)
+    assert not table.duplicated(["case", "quantity"]).any()
 
 
 @pytest.mark.workflow
@@ -166,11 +110,11 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
             capture_output=True, text=True, timeout=600, cwd=tmp_path,
         )  # fmt: skip
 
-    first = on_gpu(8, tmp_path / "absent", "first", "trainer", "candidates")
+    first = on_gpu(8, tmp_path / "absent", "first", "trainer")
     assert first.returncode == 0, first.stdout
-    assert "trainer: 0, 0, 0, 0, 0\ncandidates: 0, 0, 0, 0, 0, 0" in first.stdout
+    assert "trainer: 0, 0, 0, 0, 0" in first.stdout
     rows = pd.read_csv(tmp_path / "first/results.csv")
-    assert rows.benchmark.str.startswith(("trainer, ", "candidates, ")).all() and len(rows) > 50
+    assert rows.benchmark.str.startswith("trainer, ").all() and len(rows) > 20
     assert "hours: of one device, at the speed measured on" in (tmp_path / "first/log.txt").read_text()
 
     half = tmp_path / "evidence/tiny/table_2"

@@ -32,6 +32,8 @@ from collapse.measuring.evidence_tables import (
     only,
     read_evidence,
     require_same_metrics,
+    same_runs,
+    under_known_keys,
     write_evidence,
 )
 from collapse.measuring.results import OUTCOME, RUN_COLUMNS
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         for name, new in measured.items()
     }
     for name, evidence in merged.items():
-        words = in_words(planned[name])
+        words = in_words(under_known_keys(planned[name], evidence.runs))
         missing = {key: words[key] for key in words if key not in evidence.made}
         write_evidence(evidence, out / name, study=arguments.study, experiment=name, missing=missing)
         print(summary(out / name, planned[name], missing))
@@ -170,17 +172,19 @@ def with_earlier(
 ) -> Evidence:
     """The new runs, and of what is at `place` those that the experiment still has, as the run table has them.
 
-    Raises EvidenceError where something there has changed.
+    Runs at `place` are found by their settings. Raises EvidenceError where something there has changed.
     """
     every = new
     if any((place / name).exists() for name in (ABOUT, *TABLES)):
         old = read_evidence(place)
-        if gone := [words["settings"] for key, words in old.made.items() if key not in set(table.key)]:
+        known = same_runs(table, old.runs)
+        if gone := [words["settings"] for key, words in old.made.items() if key not in known.values()]:
             print(f"{place}: no longer runs of the experiment, dropped: {'; '.join(gone)}")
-        if kept := [key for key in old.made if key in set(table.key) - set(new.made)]:
+        if kept := [its for key, its in known.items() if key not in new.made]:
             old = only(old, kept)
             require_same_metrics(old)
             every = both(new, old)
+    table = under_known_keys(table, every.runs)
     every = only(every, [key for key in table.key if key in every.made])
     runs = with_validity(on_run_table(table[table.key.isin(every.made)], every.runs), accuracies)
     words = in_words(table)

@@ -20,7 +20,8 @@ from typing import Any
 from collapse.commands.arguments import add_folder, add_params, add_study, positive
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import keys_in_evidence, require_training
+from collapse.measuring.evidence_files import require_training
+from collapse.measuring.evidence_tables import runs_in_evidence, same_runs
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.parameters import load_parameters
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_training(parameters, arguments.study)
     table = run_table(parameters, arguments.study)
     device = arguments.device or parameters["device"]
-    known = keys_in_evidence(arguments.not_in) if arguments.not_in else set()
+    known = same_runs(table, runs_in_evidence(arguments.not_in)) if arguments.not_in else ()
     chosen = chosen_runs(table, arguments.experiment, known=known)
     if not chosen:
         print(f"nothing to train: {arguments.not_in} has all runs")

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.measuring.evidence_tables import read_evidence, require_same_metrics
+from collapse.measuring.evidence_tables import (
+    NO_RUNS,
+    read_evidence,
+    require_same_metrics,
+    same_runs,
+    under_known_keys,
+)
 from collapse.measuring.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.study.runs import unique_runs
 from collapse.study.schedules import batches_per_epoch, step_learning_rates
@@ -96,20 +102,21 @@ def joined(
 
 
 def taken_over(table: pd.DataFrame, folders: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """As `joined`, from folders of evidence; what is in none of them is missing, and says so.
+    """As `joined`, from folders of evidence. A run that none of them has is missing, and says so.
 
-    A run that several folders have is the first one's. Raises EvidenceError.
+    Runs are found by their settings and keep the keys under which they were trained. A run that several
+    folders have is the first one's. Raises EvidenceError.
     """
-    runs, histories, known = [], [], set()
+    known, histories = NO_RUNS, []
     for folder in folders:
         found = read_evidence(folder)
         require_same_metrics(found)
-        runs.append(found.runs[~found.runs.key.isin(known)])
-        histories.append(found.history[~found.history.key.isin(known)])
-        known |= set(found.runs.key)
+        new = found.runs[~found.runs.key.isin(same_runs(found.runs, known))]
+        known = pd.concat([known, new], ignore_index=True) if len(known) else new
+        histories.append(found.history[found.history.key.isin(new.key)])
+    table = under_known_keys(table, known)
     history = pd.concat(histories, ignore_index=True)
-    of_study = on_run_table(table, pd.concat(runs, ignore_index=True))
-    return of_study, history[history.key.isin(table.key)].reset_index(drop=True)
+    return on_run_table(table, known), history[history.key.isin(table.key)].reset_index(drop=True)
 
 
 def on_run_table(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:

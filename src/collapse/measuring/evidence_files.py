@@ -71,11 +71,6 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def keys_in_evidence(folder: Path) -> set[str]:
-    """The runs that evidence/{study} has, of all experiments. Raises EvidenceError."""
-    return {key for about in sorted(folder.glob(f"*/{ABOUT}")) for key in read_about(about.parent)["runs"]}
-
-
 def damaged(file: Path) -> EvidenceError:
     words = f"{file} is not what `collapse evidence` wrote there"
     return EvidenceError(f"{words}; `git checkout {file}` brings back what git has")

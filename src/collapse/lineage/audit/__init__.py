@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from collapse.lineage.audit import cells, links, taken
+from collapse.lineage.audit import cells, evidence, links
 from collapse.lineage.audit.cells import AuditError
 from collapse.lineage.audit.links import Link
 from collapse.measuring.evidence_files import ABOUT, RUNS
@@ -37,7 +37,7 @@ def of_key(key: str, *, results: Path, study: str | None) -> Lineage:
     folders = [results / study] if study else sorted(path.parent for path in results.glob("*/runs.parquet"))
     found = []
     for folder in folders:
-        table = taken.run_table_links(folder, RUN_TABLE)
+        table = evidence.run_table_links(folder, RUN_TABLE)
         runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
         if (runs["key"] == key).any():
             found.append((folder, table, runs))
@@ -79,7 +79,7 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
         raise AuditError("--column needs a table, and --row the cells that name a row of it")
     if not read:
         return Lineage(subject, links.joined(first), [], None)
-    table = taken.run_table_links(folder, read)
+    table = evidence.run_table_links(folder, read)
     runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
     if keys is None:
         keys = cells.selected_keys(runs, settings_of(first))
@@ -149,7 +149,7 @@ def of_pack_file(file: Path, *, folder: Path, row: Sequence[str]) -> Lineage:
 
 def of_evidence(file: Path, *, row: Sequence[str]) -> Lineage:
     """The lineage of a file of evidence: where it stands is where its chain ends."""
-    chain = [taken.link_of_folder(file.parent)]
+    chain = [evidence.link_of_folder(file.parent)]
     runs = cells.read_parquet(file.parent / RUNS) if links.is_sound(chain[0]) else None
     keys = [] if runs is None else narrowed(list(runs["key"]), row)
     run = facts_of(keys[0], runs, chain) if len(keys) == 1 else None
@@ -172,7 +172,7 @@ def through_runs(
     if lost and all(map(links.is_sound, first)):  # else a changed byte of the table is why
         raise AuditError(f"{folder}: no run {lost[0]} there, which {subject.get('file')} names")
     packs = dict(zip(its["pack"], its["dataset"], strict=True))
-    elsewhere = any(one.name == taken.EVIDENCE for one in first)
+    elsewhere = any(one.name == evidence.EVIDENCE for one in first)
     of_runs = [] if elsewhere else links.links_of_runs(packs, folder=folder, since=since)
     chain = links.joined([*first, *of_runs])
     run = facts_of(keys[0], runs, chain) if len(keys) == 1 else None
@@ -181,7 +181,7 @@ def through_runs(
 
 def facts_of(key: str, runs: pd.DataFrame, chain: Sequence[Link]) -> dict[str, Any]:
     """The facts of a run, as its pack has them, or the evidence."""
-    if (made := taken.made(chain, key)) is not None:
+    if (made := evidence.made(chain, key)) is not None:
         return cells.run_facts(runs, key, outcomes=None) | {"commit": made["commit"], "code": made["code"]}
     found = [f for one in chain for f in one.files if f.path.name == "outcomes.parquet"]
     sound = [file.path for file in found if file.state in (links.OK, links.UNKNOWN)]

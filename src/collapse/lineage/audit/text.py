@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from collapse.lineage.audit import Lineage, links, taken
+from collapse.lineage.audit import Lineage, evidence, links
 from collapse.lineage.audit.cells import plain, read_parquet
 from collapse.lineage.audit.links import Link
 from collapse.measuring.evidence_files import RUNS
@@ -20,7 +20,7 @@ LABEL, WIDTH = 18, 118  # letters: of the first column, of a line of words
 MOST_FILES = 8  # of one link; of more, those that are not as recorded, and how many are
 STATES = {links.OK: "ok", links.CHANGED: "CHANGED", links.MISSING: "MISSING", links.UNKNOWN: "unknown"}
 HASH_LENGTH = 64
-NUMBERS = {("metrics", "metrics.parquet"), (taken.EVIDENCE, RUNS)}  # of a link, where a run's metrics are
+NUMBERS = {("metrics", "metrics.parquet"), (evidence.EVIDENCE, RUNS)}  # of a link, where a run's metrics are
 SHOWN_SETTINGS = [name for name in SETTINGS if name != "measure_every"]
 
 
@@ -55,8 +55,8 @@ def lines(found: Lineage) -> list[str]:
     for name, its in grouped(found.links):
         if name == "checkpoint":  # the numbers before it are the networks', those after it the run's
             shown += link_lines(name, its, []) + run_lines(found)
-        elif name == taken.EVIDENCE:
-            shown += link_lines(name, its, [metric_words(found), *taken.words(its, found.keys)])
+        elif name == evidence.EVIDENCE:
+            shown += link_lines(name, its, [metric_words(found), *evidence.words(its, found.keys)])
             shown += run_lines(found)
         elif name == "metrics":
             shown += link_lines(name, its, [metric_words(found)])
@@ -131,7 +131,7 @@ def metric_facts(found: Lineage) -> dict[str, Any] | None:
     """The convention in which the metrics were computed, what the cell's metric is in it, and the run's."""
     made = [one for one in found.links if one.name == "metrics" and one.record is not None]
     names = {one.record["params"]["convention"] for one in made}
-    names = sorted(names | {about["convention"] for about in taken.abouts(found.links)})
+    names = sorted(names | {about["convention"] for about in evidence.abouts(found.links)})
     if len(names) != 1:
         return {"conventions": names} if names else None
     known = CONVENTIONS[names[0]] | DIAGNOSTICS

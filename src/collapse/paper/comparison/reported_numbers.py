@@ -40,9 +40,15 @@ def reported_number(
     key: str,
     status: str,
     closed_form: float = math.nan,
+    initial_reported: tuple[float, float] | None = None,
+    initial: float = math.nan,
 ) -> Row:
-    """A row before it is judged. kind: value, change, exact or range; unit: of the last printed digit."""
+    """A row before it is judged. kind: value, change, exact or range; unit: of the last printed digit.
+
+    initial_reported: the bounds of the initial value that the paper's change implies; initial: ours.
+    """
     row = {"target": target, "item": item, "quantity": quantity, "reported": reported, "ours": ours}
+    row |= {"initial_reported": initial_reported, "initial": initial}
     return row | {"kind": kind, "unit": unit, "key": key, "status": status, "closed_form": closed_form}
 
 
@@ -110,8 +116,18 @@ def _metric_rows(
             if change is None:
                 change = ABOVE if value > initial_value(reported, metric) else BELOW
             number = {"kind": "change", "unit": 0.001, "closed_form": exact[1]}
+            number["initial_reported"] = implied_initial(value, numbers["change"][metric])
+            number["initial"] = its[metric] / (1 + its[f"{metric}_change"])
             name = f"{metric} change"
             yield reported_number(target, optimizer, name, change, its[f"{metric}_change"], **number, **where)
+
+
+def implied_initial(final: float, change: float | None) -> tuple[float, float] | None:
+    """The initial values for which final / initial - 1 is the printed change; None for a bound (<-99.5%)."""
+    if change is None:
+        return None
+    half = printed_unit(final) / 2
+    return (final - half) / (1 + change + 0.0005), (final + half) / (1 + change - 0.0005)
 
 
 def initial_value(reported: Mapping[str, Any], metric: str) -> float:

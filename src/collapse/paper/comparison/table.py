@@ -32,9 +32,10 @@ from collapse.paper.selection import select
 AGREES, DIFFERS, OTHER_SCALE, NOT_RUN = "agrees", "differs", "other scale", "not run"
 SAME, OPPOSITE, OTHER_HARDWARE = "same direction", "opposite direction", "other hardware"
 BELOW_FLOOR = "below the floor"
+OTHER_INITIAL = "other initial value"  # of a change that differs because its reference does
 COLUMNS = [
     "target", "item", "quantity", "reported", "ours", "closed_form", "difference", "verdict",
-    "closed_form_verdict", "key", "status", "scale",
+    "closed_form_verdict", "initial_reported", "initial", "key", "status", "scale",
 ]  # fmt: skip
 
 
@@ -101,7 +102,9 @@ def comparison_table(
     for row in rows:
         row |= known["scales"][row["target"]]
         row |= judge(row, relative_tolerance=relative_tolerance, floor=floor)
-    return pd.DataFrame(rows)[COLUMNS]
+        if row["initial_reported"] is not None:  # judged by its bounds, shown by its middle
+            row["initial_reported"] = sum(row["initial_reported"]) / 2
+    return pd.DataFrame(rows)[COLUMNS].astype({"initial_reported": float})
 
 
 def judge(row: Row, *, relative_tolerance: float, floor: float) -> Row:
@@ -117,8 +120,17 @@ def judge(row: Row, *, relative_tolerance: float, floor: float) -> Row:
         return judged | {"verdict": direction(row) if row["kind"] == "change" else OTHER_SCALE}
     if isinstance(row["reported"], (int, float)) and not isinstance(row["ours"], str):
         judged["difference"] = row["ours"] - row["reported"]
-    agrees = is_near(row["ours"], row, relative_tolerance=relative_tolerance)
-    return judged | {"verdict": AGREES if agrees else DIFFERS}
+    if is_near(row["ours"], row, relative_tolerance=relative_tolerance):
+        return judged | {"verdict": AGREES}
+    return judged | {"verdict": OTHER_INITIAL if has_other_initial(row) else DIFFERS}
+
+
+def has_other_initial(row: Row) -> bool:
+    """Whether a change is against another initial value than the one that the paper's change implies."""
+    if row.get("initial_reported") is None:
+        return False
+    low, high = row["initial_reported"]
+    return not low <= row["initial"] <= high
 
 
 def is_near(value: Any, row: Row, *, relative_tolerance: float) -> bool:

@@ -17,13 +17,14 @@ from collapse.paper.comparison.table import (
     NOT_RUN,
     OPPOSITE,
     OTHER_HARDWARE,
+    OTHER_INITIAL,
     OTHER_SCALE,
     SAME,
 )
 from collapse.paper.html_tables import STYLE, html_table
 from collapse.paper.tables import MISSING, format_change, format_value
 
-VERDICTS = [AGREES, DIFFERS, SAME, OPPOSITE, OTHER_SCALE, OTHER_HARDWARE, NOT_RUN]
+VERDICTS = [AGREES, DIFFERS, OTHER_INITIAL, SAME, OPPOSITE, OTHER_SCALE, OTHER_HARDWARE, NOT_RUN]
 HEADINGS = {
     "table2": "Table 2",
     "table3": "Table 3",
@@ -37,7 +38,9 @@ HEADINGS = {
 LEGEND = (
     "agrees, differs: said only where the study ran this at the paper's scale; same or opposite direction: "
     "of a change against initialisation, at another scale; other scale: shown, not compared; closed form: "
-    "NC0 as theory gives it at the paper's own setting; below the floor: there NC0 is rounding of float32."
+    "NC0 as theory gives it at the paper's own setting; below the floor: there NC0 is rounding of float32; "
+    "other initial value: compare final values; the paper's changes of NC1 to NC3 are against a network in "
+    "training mode, ours against one in eval mode (DEVIATIONS.md)."
 )
 Sections = list[tuple[str, str, pd.DataFrame]]
 
@@ -88,6 +91,7 @@ def print_rows(its: pd.DataFrame) -> pd.DataFrame:
             "Ours": [_number(row["ours"], row) for row in records],
             "Closed form": [_number(row["closed_form"], row) for row in records],
             "Difference": [_difference(row) for row in records],
+            "Initial, paper / ours": [_initial(row) for row in records],
             "Verdict": [row["verdict"] for row in records],
             "Closed form against the paper": [row["closed_form_verdict"] or MISSING for row in records],
             "Run": [_run(row) for row in records],
@@ -127,6 +131,14 @@ def _difference(row: Mapping[str, object]) -> str:
     if math.isnan(value):
         return MISSING
     return f"{100 * value:+.1f} points" if row["quantity"].endswith("change") else f"{value:+.3g}"
+
+
+def _initial(row: Mapping[str, object]) -> str:
+    """ "7.14 / 5.65": the initial value that the paper's change implies, and ours."""
+    if math.isnan(row["initial_reported"]):
+        return MISSING
+    ours = MISSING if math.isnan(row["initial"]) else format_value(row["initial"])
+    return f"{format_value(row['initial_reported'])} / {ours}"
 
 
 def _run(row: Mapping[str, object]) -> str:

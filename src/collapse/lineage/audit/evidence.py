@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,20 @@ def words(chain: Sequence[Link], keys: Sequence[str]) -> list[str]:
     missing = [words for about in every for words in about["missing"].values()]
     said = [f"missing in it: {'; '.join(missing)}"] if missing else []
     if len(keys) != 1:
-        on = dict.fromkeys(f"{its['device']}, torch {its['torch_version']}" for its in runs.values())
+        on = dict.fromkeys(made_on(its) for its in runs.values())
         return [f"{len(runs)} runs, on {'; '.join(on)}", *said]
     for its in runs.values():
-        said.append(f"{its['settings']}, on {its['device']}, torch {its['torch_version']}")
+        said.append(f"{its['settings']}, on {made_on(its)}")
         if job := its["job"]:
             packages = ", ".join(f"{name} {one}" for name, one in job["environment"]["packages"].items())
             said.append(f"its job ran from {job['started']} to {job['ended']}")
             said.append(f"Python {job['environment']['python']}, {job['environment']['system']}; {packages}")
     return said
+
+
+def made_on(its: Mapping[str, Any]) -> str:
+    """ "NVIDIA H100, torch 2.11.0, protocol 2, commit 8359746"."""
+    return (
+        f"{its['device']}, torch {its['torch_version']}, protocol {its['protocol']}, "
+        f"commit {str(its['commit'])[:7]}"
+    )
