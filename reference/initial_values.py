@@ -16,12 +16,12 @@ from collapse.datasets import data_root
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.preprocessing import preprocess
 from collapse.metrics.class_statistics import class_statistics
-from collapse.metrics.neural_collapse import nc0, nc1, nc2, nc3
+from collapse.metrics.neural_collapse import METRICS
 from collapse.study.parameters import PROJECT_ROOT, load_parameters
 from collapse.study.runs import records, run_table
 from collapse.training.run import minibatches
 
-METRICS = {"NC0": nc0, "NC1": nc1, "NC2": nc2, "NC3": nc3}
+SHOWN = ("NC0", "NC1", "NC2", "NC3")
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def initial_values(images: torch.Tensor, labels: torch.Tensor, run: dict, *, tra
         features_ND=features, labels_N=labels[torch.cat(batches)], weight_KD=head.weight, bias_K=head.bias,
         test_features=None, test_labels=None,
     )  # fmt: skip
-    return {name: metric(statistics) for name, metric in METRICS.items()}
+    return {name: METRICS[name](statistics) for name in SHOWN}
 
 
 def main() -> None:

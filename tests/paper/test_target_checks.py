@@ -1,4 +1,4 @@
-"""Tables and figures in params.yaml: what cannot be drawn is refused, what is scaled says so."""
+"""Tables and figures in targets.yaml: what cannot be drawn is refused, what is scaled says so."""
 
 import pytest
 

@@ -6,7 +6,8 @@ from math import ceil
 from snakemake.exceptions import WorkflowError
 
 from collapse.datasets import DATASETS
-from collapse.measuring.evidence_files import evidence_files
+from collapse.files.errors import InputError
+from collapse.measuring.evidence_files import evidence_files, measured_experiments
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.report.sections import in_report
 from collapse.paper.target_checks import check_targets
@@ -24,7 +25,6 @@ from collapse.paper.targets import (
 from collapse.records.code_digest import code_digest, yaml_digest
 from collapse.records.code_json import keep_code_digests
 from collapse.study.parameters import (
-    ParameterError,
     in_one_order,
     load_parameters,
     remaining_studies,
@@ -38,9 +38,10 @@ try:
     check_targets(config)
     config["studies"] = remaining_studies(config)
     config.update(in_one_order(config))
-    RUNS = run_table(config, config["study"])
     EVIDENCE = evidence_files(config, config["study"])
-except ParameterError as error:
+    config["studies"][config["study"]] = measured_experiments(config, config["study"])
+    RUNS = run_table(config, config["study"])
+except InputError as error:
     raise WorkflowError(error)
 
 STUDY = config["study"]

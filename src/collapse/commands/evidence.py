@@ -25,15 +25,21 @@ from collapse.measuring.collect import (
     stacked,
     with_validity,
 )
-from collapse.measuring.evidence_files import ABOUT, STATISTICS, TABLES, EvidenceError, require_training
+from collapse.measuring.evidence_files import (
+    ABOUT,
+    STATISTICS,
+    TABLES,
+    EvidenceError,
+    require_training,
+    same_runs,
+    under_known_keys,
+)
 from collapse.measuring.evidence_tables import (
     Evidence,
     both,
     only,
     read_evidence,
     require_same_metrics,
-    same_runs,
-    under_known_keys,
     write_evidence,
 )
 from collapse.measuring.results import OUTCOME, RUN_COLUMNS

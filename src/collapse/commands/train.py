@@ -20,11 +20,10 @@ from typing import Any
 from collapse.commands.arguments import add_folder, add_params, add_study, positive
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import require_training
-from collapse.measuring.evidence_tables import runs_in_evidence, same_runs
+from collapse.measuring.evidence_files import require_training, runs_in_evidence, same_runs
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
-from collapse.study.parameters import load_parameters
+from collapse.study.parameters import ParameterError, load_parameters, suggestion
 from collapse.study.runs import chosen_runs, run_table, runs_by_pack
 from collapse.training.images import choose_device
 from collapse.training.pack_files import PackPaths, read_table
@@ -44,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to its (sub)parser."""
     add_study(parser, flag=True)
     parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
+    parser.add_argument("--run", nargs="+", default=[], help="keys: these runs alone, in this order")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
     add_folder(parser, "--out", "results")
     parser.add_argument(
@@ -77,22 +77,34 @@ def run(arguments: argparse.Namespace) -> int:
         save_every_minutes=parameters["save_every_minutes"],
     )
     status, suffix = 0, "-".join(arguments.experiment or ["ended"])
+    parts = [(pack, runs, f"{pack}-{suffix}") for pack, runs in chosen.items()]
+    if arguments.run:
+        parts = one_by_one(chosen, arguments.run)
     try:
         with stopped_by_signals(), time_budget(arguments.hours):
-            for number, (pack, runs) in enumerate(chosen.items(), 1):
-                print(f"pack {number} of {len(chosen)}: {pack}", flush=True)
-                finish_pack(study, pack, runs, part=f"{pack}-{suffix}")
+            for number, (pack, runs, part) in enumerate(parts, 1):
+                print(f"pack {number} of {len(parts)}: {part if arguments.run else pack}", flush=True)
+                finish_pack(study, pack, runs, part=part)
     except Interrupted as stop:
         status = stop.exit_status
     except SystemExit as failed:  # `job` has said why
         status = 2 if failed.code == 1 else failed.code
     if status == 128 + signal.SIGALRM:
         with suppress(SystemExit):  # `job` has said why
-            keep_ended(study, pack, folder=study.folder / f"packs/{pack}-{suffix}")
+            keep_ended(study, pack, folder=study.folder / "packs" / part)
         print("the time is up; the same command goes on from here")
         status = TIME_IS_UP
-    print(what_lies_where(study.folder, {run["key"] for runs in chosen.values() for run in runs}))
+    print(what_lies_where(study.folder, {run["key"] for _, runs, _ in parts for run in runs}))
     return status
+
+
+def one_by_one(chosen: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> list[tuple[str, list[Run], str]]:
+    """Pack, runs and name of the part, one run at a time in the order of `keys`. Raises ParameterError."""
+    found = {run["key"]: (pack, [run], f"{pack}-{run['key']}") for pack in chosen for run in chosen[pack]}
+    for key in keys:
+        if key not in found:
+            raise ParameterError(f"--run: no run {key!r} to train; {suggestion(key, list(found))}")
+    return [found[key] for key in keys]
 
 
 def finish_pack(study: Study, pack: str, runs: Sequence[Run], *, part: str) -> None:

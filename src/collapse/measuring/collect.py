@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.measuring.evidence_tables import (
-    NO_RUNS,
-    read_evidence,
-    require_same_metrics,
-    same_runs,
-    under_known_keys,
-)
+from collapse.measuring.evidence_files import NO_RUNS, same_runs, under_known_keys
+from collapse.measuring.evidence_tables import read_evidence, require_same_metrics
 from collapse.measuring.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
 from collapse.study.runs import unique_runs
 from collapse.study.schedules import batches_per_epoch, step_learning_rates

@@ -14,9 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from collapse.files.errors import InputError
+from collapse.measuring.results import read_runs
 from collapse.records.provenance import RecordError, read_record, sha256
 from collapse.study.parameters import ParameterError
+from collapse.study.runs import SETTINGS, records, run_table
 
 ABOUT = "about.json"
 RUNS, HISTORY, STATISTICS = "runs.parquet", "history.parquet", "class_statistics.safetensors"
@@ -24,8 +28,16 @@ TABLES = (RUNS, HISTORY, STATISTICS)
 CONVENTION = "reported"  # of the metrics, as rule measure has it
 
 
+NO_RUNS = pd.DataFrame(columns=["key", *SETTINGS])
+
+
 class EvidenceError(InputError):
     """Evidence cannot be made, or is not what was made; the message names the file or run and the remedy."""
+
+
+def evidence_folders(place: Path) -> list[Path]:
+    """The folders of evidence at `place`: {study}/{experiment} or {experiment} inside it."""
+    return sorted(about.parent for depth in ("*", "*/*") for about in place.glob(f"{depth}/{ABOUT}"))
 
 
 def evidence_files(parameters: Mapping[str, Any], study: str) -> list[str]:
@@ -33,25 +45,41 @@ def evidence_files(parameters: Mapping[str, Any], study: str) -> list[str]:
     entry = parameters["studies"][study]
     if "evidence" not in entry:
         return []
-    folders = [Path(entry["evidence"]) / experiment for experiment in entry["experiments"]]
-    files = [folder / name for folder in folders for name in (ABOUT, *TABLES)]
-    for file in files:
-        if not file.is_file():
-            which = f"--study {file.parts[-3]} --experiment {file.parent.name}"
-            raise ParameterError(
-                f"study {study} is made of {file}, which is not there: `collapse train {which}` on a GPU, "
-                f"then `collapse evidence {which}`, make it"
-            )
-    return [str(file) for file in files]
+    place = Path(entry["evidence"])
+    folders = evidence_folders(place)
+    if not folders:
+        raise ParameterError(
+            f"study {study} is made of evidence in {place}, and there is none; `collapse train --study S "
+            "--experiment E` on a GPU, then `collapse evidence --study S --experiment E`, make it"
+        )
+    return [str(folder / name) for folder in folders for name in (ABOUT, *TABLES)]
+
+
+def measured_experiments(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
+    """The study without the experiments of which its evidence has no run: nothing could be shown of them.
+
+    Raises ParameterError, EvidenceError.
+    """
+    entry = parameters["studies"][study]
+    if "evidence" not in entry:
+        return entry
+    table = run_table(parameters, study)
+    known = same_runs(table, runs_in_evidence(Path(entry["evidence"])))
+    measured = set(table.experiment[table.key.isin(known)])
+    kept = {name: its for name, its in entry["experiments"].items() if name in measured}
+    if not kept:
+        raise EvidenceError(f"{entry['evidence']} has no run of study {study}; see `collapse runs {study}`")
+    return {**entry, "experiments": kept}
 
 
 def require_training(parameters: Mapping[str, Any], study: str) -> None:
     """That the study trains its runs itself. Raises ParameterError."""
-    folder = parameters["studies"].get(study, {}).get("evidence")
-    if folder is not None:
+    place = parameters["studies"].get(study, {}).get("evidence")
+    if place is not None:
+        others = ", ".join(name for name, entry in parameters["studies"].items() if "evidence" not in entry)
         raise ParameterError(
-            f"study {study} trains nothing, its runs are taken from {folder}; name the study that they are "
-            f"of, {Path(folder).name}"
+            f"study {study} trains nothing, its runs are taken from {place}; name the study that they are "
+            f"of: one of {others}"
         )
 
 
@@ -69,6 +97,38 @@ def read_about(folder: Path) -> dict[str, Any]:
         if found != recorded:
             raise damaged(folder / name)
     return about
+
+
+def runs_in_evidence(place: Path) -> pd.DataFrame:
+    """The runs of all evidence at `place`, evidence/ or evidence/{study}, each once. Raises EvidenceError."""
+    tables = [runs_of(folder) for folder in evidence_folders(place)]
+    return pd.concat(tables, ignore_index=True).drop_duplicates("key") if tables else NO_RUNS
+
+
+def runs_of(folder: Path) -> pd.DataFrame:
+    """The runs of one experiment's evidence. Raises EvidenceError where a byte of it has changed."""
+    read_about(folder)
+    return read_runs(folder / RUNS)
+
+
+def same_runs(table: pd.DataFrame, known: pd.DataFrame) -> dict[str, str]:
+    """By key in `table`, the key under which `known` has the run with the same settings.
+
+    Keys change with the training protocol; what was measured under an earlier one stays what it is.
+    """
+    keys = {tuple(row.values()): key for row, key in zip(settings_of(known), known.key, strict=True)}
+    found = zip(table.key, settings_of(table), strict=True)
+    return {key: keys[values] for key, row in found if (values := tuple(row.values())) in keys}
+
+
+def settings_of(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The settings of every run; None where it has no such setting."""
+    return records(runs.reindex(columns=list(SETTINGS)))
+
+
+def under_known_keys(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The same runs; those that `known` has under the keys that they have there."""
+    return table.assign(key=table.key.replace(same_runs(table, known)))
 
 
 def damaged(file: Path) -> EvidenceError:

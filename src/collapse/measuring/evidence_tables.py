@@ -24,7 +24,6 @@ from collapse.measuring.measurement import measured
 from collapse.measuring.results import read_history, read_runs
 from collapse.metrics.neural_collapse import METRICS
 from collapse.records.provenance import sha256, write_record
-from collapse.study.runs import SETTINGS, records
 from collapse.training.pack_files import (
     of_run,
     read_tensors,
@@ -36,9 +35,6 @@ from collapse.training.pack_files import (
 
 # Of a metric that is computed anew: another machine's linear algebra rounds otherwise in the last digits.
 SAME = {"rtol": 1e-6, "atol": 1e-12, "equal_nan": True}
-
-
-NO_RUNS = pd.DataFrame(columns=["key", *SETTINGS])
 
 
 class Evidence(NamedTuple):
@@ -98,32 +94,6 @@ def only(evidence: Evidence, keys: Sequence[str]) -> Evidence:
         {name: tensor for key in keys for name, tensor in tensors_of(evidence.statistics, key)},
         {key: evidence.made[key] for key in keys},
     )
-
-
-def runs_in_evidence(study: Path) -> pd.DataFrame:
-    """The runs that evidence/{study} has of all experiments, each once. Raises EvidenceError."""
-    tables = [read_evidence(about.parent).runs for about in sorted(study.glob(f"*/{ABOUT}"))]
-    return pd.concat(tables, ignore_index=True).drop_duplicates("key") if tables else NO_RUNS
-
-
-def same_runs(table: pd.DataFrame, known: pd.DataFrame) -> dict[str, str]:
-    """By key in `table`, the key under which `known` has the run with the same settings.
-
-    Keys change with the training protocol; what was measured under an earlier one stays what it is.
-    """
-    keys = {tuple(row.values()): key for row, key in zip(settings_of(known), known.key, strict=True)}
-    found = zip(table.key, settings_of(table), strict=True)
-    return {key: keys[values] for key, row in found if (values := tuple(row.values())) in keys}
-
-
-def settings_of(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The settings of every run; None where it has no such setting."""
-    return records(runs.reindex(columns=list(SETTINGS)))
-
-
-def under_known_keys(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """The same runs; those that `known` has under the keys that they have there."""
-    return table.assign(key=table.key.replace(same_runs(table, known)))
 
 
 def both(one: Evidence, other: Evidence) -> Evidence:

@@ -63,7 +63,8 @@ CRITERIA = {
     "C9": "NC4 of {least_nc4:g} or more in {least_share:.0%} of valid runs",
     "C10": "order of runs kept in {least_share:.0%} of untied pairs; AdamW above Adam at both lengths",
     "C11": "C3 for AdamW over Adam",
-    "C12": "NC0 within {tolerance:.0%} of its closed form; NC0(0) = {initial_nc0:g}; every check of table 1",
+    "C12": "NC0 within {tolerance:.0%} of its closed form, {rounding:g} of rounding apart; "
+    "NC0(0) = {initial_nc0:g}; every check of table 1",
 }
 
 
@@ -94,6 +95,7 @@ def findings(
     metrics: Sequence[str],
     tie: float,
     floor: float,
+    rounding: float,
     least_share: float,
     little: float,
     equal_loss: float,
@@ -124,7 +126,7 @@ def findings(
         "C11": partial(ufm_splits_too, **ordered),
     }
     found = {name: on_experiments(judge, runs, experiments[name]) for name, judge in judges.items()}
-    exact = {"tolerance": tolerance, "floor": floor, "initial_nc0": initial_nc0}
+    exact = {"tolerance": tolerance, "floor": floor, "rounding": rounding, "initial_nc0": initial_nc0}
     return found | {"C12": theory_is_exact(runs, history, theorems, **exact)}
 
 
