@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 import tiny_study
 import torch
+import yaml
 from conftest import ROOT
 
 from collapse.commands.main import main
+from collapse.study.runs import run_table
 
 
 @pytest.fixture
@@ -88,6 +90,25 @@ def test_the_usual_loop_with_workers(benchmark):
     assert not table.duplicated(["case", "quantity"]).any()
 
 
+def test_the_most_wanted_runs_come_first(benchmark, parameters):
+    reported = yaml.safe_load((ROOT / "reference/reported.yaml").read_text(encoding="utf-8"))
+    module = importlib.import_module("wanted_runs")
+    found = module.wanted_runs(parameters, reported)
+    table = pd.concat([run_table(parameters, study) for study in ("core", "paper")])
+    runs = table.drop_duplicates("key").set_index("key").loc[[one.key for one in found]]
+    assert runs.optimizer.tolist()[:3] == ["SGDW", "Signum", "SignumW"]
+    assert [one.kernels for one in found[3:9]] == [None] * 3 + ["fused"] * 3
+    heatmap = runs[[one.experiment == "momentum_heatmap" for one in found]]
+    assert len(heatmap) == 56
+    corners = set(zip(heatmap.momentum[:4], heatmap.weight_decay[:4], strict=True))
+    assert corners == {(0, 0), (0, 0.005), (0.98, 0), (0.98, 0.005)}
+    best = runs[[one.experiment == "grid" for one in found]].set_index("optimizer")
+    assert len(best) == 6
+    for optimizer, settings in reported["table5"].items():
+        assert best.loc[optimizer, list(settings)].to_dict() == settings
+    assert sorted(runs.seed[-4:]) == [3142, 3142, 3143, 3143]
+
+
 @pytest.mark.workflow
 def test_the_overhead_of_jobs(benchmark, finished):
     table = benchmark("overhead", "tiny", "--results", finished / "results")
@@ -104,8 +125,8 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
     def on_gpu(minutes, evidence, out, *stages):
         return subprocess.run(
             [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", str(minutes),
-             "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--params",
-             tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256", "--data", "absent",
+             "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--experiment", "table_2",
+             "--params", tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256", "--data", "absent",
              "--results", tmp_path / f"{out}_results", "--evidence", evidence, "--stages", *stages],
             capture_output=True, text=True, timeout=600, cwd=tmp_path,
         )  # fmt: skip
@@ -122,13 +143,15 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
     assert (
         main(["evidence", *whole, "--results", str(finished / "results"), "--out", str(half.parents[1])]) == 0
     )
-    none_left = on_gpu(2, half.parents[1], "second", "train")
-    assert none_left.returncode == 0 and "nothing to train" in none_left.stdout, none_left.stdout
-    trained = on_gpu(4, tmp_path / "absent", "third", "train")
-    assert trained.returncode == 0 and "4 of 4 runs" in trained.stdout, trained.stdout
+    none_left = on_gpu(2, tmp_path / "evidence", "second", "runs")
+    assert none_left.returncode == 0 and "evidence has all that are wanted" in none_left.stdout
+    (tmp_path / "none").mkdir()
+    trained = on_gpu(4, tmp_path / "none", "third", "runs")
+    assert trained.returncode == 0 and "runs: 0, 0, 0, 0, 0, 0, 0, 0" in trained.stdout, trained.stdout
+    assert "1 of 4 runs" in trained.stdout and "4 of 4 runs" in trained.stdout, "home after each"
     for name in ("runs.parquet", "history.parquet"):
         one, other = (pd.read_parquet(tmp_path / f"{place}/{name}") for place in (
-            "third/tiny/table_2", "evidence/tiny/table_2"))  # fmt: skip
+            "third/evidence/tiny/table_2", "evidence/tiny/table_2"))  # fmt: skip
         pd.testing.assert_frame_equal(
             *(table.drop(columns="seconds", errors="ignore") for table in (one, other))
         )
