@@ -126,8 +126,9 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
         return subprocess.run(
             [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", str(minutes),
              "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--experiment", "table_2",
-             "--params", tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256", "--data", "absent",
-             "--results", tmp_path / f"{out}_results", "--evidence", evidence, "--stages", *stages],
+             "--params", tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256",
+             "--data", "absent", "--results", tmp_path / f"{out}_results", "--evidence", evidence,
+             "--stages", *stages],
             capture_output=True, text=True, timeout=600, cwd=tmp_path,
         )  # fmt: skip
 
