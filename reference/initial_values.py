@@ -1,6 +1,6 @@
 """Measures the untrained network of table 2 in eval mode and in training mode: reference/initial_values.csv.
 
-    COLLAPSE_DATA=~/datasets python reference/initial_values.py       (about ten minutes on one core)
+    COLLAPSE_DATA=~/datasets python reference/initial_values.py       (a quarter of an hour on two cores)
 
 The changes that the paper prints imply its initial values. They are those of training mode, where BatchNorm
 normalises by the statistics of a batch (DEVIATIONS.md).
