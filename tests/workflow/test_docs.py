@@ -180,6 +180,8 @@ def test_the_table_of_results(evidence):
                 assert as_printed(evidence.loc[row["optimizer"], metric], ours), row
             else:
                 assert ours == "not run yet"
+    times = re.search(r"NC3 ends at ([\d.]+) times Adam's", prose(read("README.md")))[1]
+    assert as_printed(evidence.NC3["AdamW"] / evidence.NC3["Adam"], times)
     number = IN_WORDS[
         re.search(r"(\w+) of these runs have been trained", prose(read("README.md")))[1].lower()
     ]
@@ -188,21 +190,23 @@ def test_the_table_of_results(evidence):
 
 @pytest.fixture(scope="module")
 def comparison(evidence):
-    """Every number of table 2 beside ours, as `make evidence` has it."""
+    """Every number of the paper beside ours, as `make evidence` has it."""
     parameters = load_parameters(ROOT / "params.yaml")
     reported = yaml.safe_load(read("reference/reported.yaml"))
     settings = target_settings(parameters, "evidence", parameters["analysis"]["comparison"]["settings"])
-    every = comparison_table(
-        evidence.reset_index(), reported, paper_scale(parameters, "evidence"), **settings
-    )
-    return every[every.target == "table2"]
+    known = paper_scale(parameters, "evidence")
+    return comparison_table(evidence.reset_index(), reported, known, **settings)
 
 
 def test_the_closed_forms_in_the_table(comparison):
-    theirs = comparison[comparison.quantity == "NC0"].set_index("item").closed_form
+    of_nc0 = comparison[comparison.quantity == "NC0"].set_index("item")
+    theirs = of_nc0[of_nc0.target == "table2"].closed_form
     for row in table_under(read("README.md"), "## Results at the paper's own size"):
         printed, known = row["NC0, closed form"], theirs[row["optimizer"]]
         assert printed == "–" if pd.isna(known) else as_printed(known, printed), row
+    figure_5 = of_nc0[of_nc0.target == "figure5"].closed_form_verdict
+    assert f"all {(figure_5 == 'agrees').sum()} values of NC0 in its figure 5" in prose(read("README.md"))
+    assert (figure_5 == "agrees").all()
 
 
 def test_the_numbers_that_agree(comparison):
