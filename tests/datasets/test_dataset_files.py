@@ -1,11 +1,13 @@
 """The files of datasets: found in either layout, damaged ones refused; small stand-ins with checksums."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
 import os
 import pickle
+import shutil
 import sys
 import tarfile
 import urllib.error
@@ -292,16 +294,99 @@ def test_unreachable_download_says_what_is_expected(name, tmp_path):
     assert os.listdir(tmp_path / "cache") == []
 
 
-def test_download_is_verified(small_fashion, tmp_path, monkeypatch):
+@pytest.fixture
+def server(small_fashion, monkeypatch):
+    """torchvision fetches these, by the name of the .gz: what is served, and what was asked for."""
+    served, asked = dict(small_fashion), []
+
+    def fetch(url, download_root, filename, md5):
+        asked.append(filename)
+        (Path(download_root) / filename.removesuffix(".gz")).write_bytes(served[filename.removesuffix(".gz")])
+
+    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", fetch)
+    return served, asked
+
+
+def test_download_is_verified(server, tmp_path):
     """torchvision checks the .gz it fetched; what it leaves behind is checked once more."""
-
-    def download(into, *, download):
-        write(Path(into) / "FashionMNIST" / "raw", contents)
-
-    contents = dict(small_fashion)
-    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", download)
+    served, asked = server
     arrays = load_arrays("FashionMNIST", root=tmp_path / "none", cache=tmp_path / "good")
-    assert arrays["train_images"].shape == (20, 1, 28, 28)
-    contents["t10k-images-idx3-ubyte"] = contents["t10k-images-idx3-ubyte"][:-1]
+    assert arrays["train_images"].shape == (20, 1, 28, 28) and len(asked) == 4
+    served["t10k-images-idx3-ubyte"] = served["t10k-images-idx3-ubyte"][:-1]
     message = error_of("FashionMNIST", root=tmp_path / "none", cache=tmp_path / "bad")
     assert "t10k-images-idx3-ubyte of FashionMNIST is truncated or altered" in message
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_of_a_dataset_that_lacks_one_file_that_one_is_fetched(suffix, server, small_fashion, tmp_path):
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    folder = write(root / "FashionMNIST/raw", small_fashion, suffix=suffix)
+    lost = "t10k-labels-idx1-ubyte"
+    (folder / f"{lost}{suffix}").unlink()
+    before = tree(root)
+    arrays = load_arrays("FashionMNIST", root=root, cache=cache)
+    assert idx_bytes(arrays["test_labels"].numpy()) == small_fashion[lost]
+    assert server[1] == [f"{lost}.gz"] and tree(root) == before
+    if not suffix:
+        assert os.listdir(cache / "FashionMNIST/raw") == [lost]
+
+
+def test_a_file_may_be_unpacked_and_another_packed(small_fashion, tmp_path):
+    folder = write(tmp_path / "root/FashionMNIST/raw", small_fashion)
+    (folder / "train-labels-idx1-ubyte").unlink()
+    name = "train-labels-idx1-ubyte.gz"
+    (folder / name).write_bytes(small_fashion[name])
+    load_arrays("FashionMNIST", root=tmp_path / "root", cache=tmp_path / "cache")
+    assert os.listdir(tmp_path / "cache/FashionMNIST/raw") == ["train-labels-idx1-ubyte"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "lost"),
+    [("FashionMNIST", "FashionMNIST/raw", "train-labels-idx1-ubyte"),
+     ("CIFAR10", "cifar-10-batches-py", "data_batch_3")],
+)  # fmt: skip
+def test_the_one_missing_file_is_named(name, place, lost, request, tmp_path):
+    contents = request.getfixturevalue("small_fashion" if name == "FashionMNIST" else "small_cifar")
+    (write(tmp_path / "root" / place, contents) / lost).unlink()
+    message = error_of(name, root=tmp_path / "root", cache=tmp_path / "cache")
+    assert message.startswith(f"{name} is not complete under {tmp_path / 'root'}, which lacks {lost}, and ")
+    assert "no route to host" in message
+
+
+def test_a_dataset_of_ones_own_cannot_be_downloaded(small_fashion, monkeypatch, tmp_path):
+    own = dataclasses.replace(
+        DATASETS["FashionMNIST"], name="Stripes", folder="stripes", plain_folder="stripes"
+    )
+    monkeypatch.setitem(DATASETS, "Stripes", own)
+    message = error_of("Stripes", root=tmp_path / "root", cache=tmp_path / "cache")
+    assert message.startswith(
+        f"Stripes is not complete under {tmp_path / 'root'}, which has none of its files"
+    )
+    assert "torchvision knows no dataset of that name" in message and own.layout in message
+
+
+def test_archives_without_a_checksum_of_their_own(small_fashion, monkeypatch, tmp_path):
+    """What they hold has one."""
+    entry = DATASETS["FashionMNIST"]
+    files = tuple(dataclasses.replace(file, gz_md5=None) for file in entry.files)
+    monkeypatch.setitem(DATASETS, "FashionMNIST", dataclasses.replace(entry, files=files))
+    folder = write(tmp_path / "fashion_mnist", small_fashion, suffix=".gz")
+    load_arrays("FashionMNIST", root=tmp_path, cache=tmp_path / "cache")
+    path = folder / "train-images-idx3-ubyte.gz"
+    for damaged in (path.read_bytes()[:-20], b"no archive", b""):
+        path.write_bytes(damaged)
+        message = error_of("FashionMNIST", root=tmp_path, cache=tmp_path / "other")
+        assert message.startswith(f"{path} is truncated or altered")
+
+
+@pytest.mark.parametrize("name", WITH_FILES[1:])
+def test_a_full_disk_is_no_damaged_archive(name, small_fashion, small_cifar, monkeypatch, tmp_path):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(tmp_path / "fashion_mnist", small_fashion, suffix=".gz")
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(tar_bytes(small_cifar, "gz"))
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    message = error_of(name, root=tmp_path, cache=tmp_path / "cache")
+    assert message.startswith(f"{tmp_path / 'cache'} cannot be written (No space left on device); make room")
+    assert os.listdir(tmp_path / "cache") == []

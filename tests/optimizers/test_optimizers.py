@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from collapse.optimizers import OPTIMIZERS, WeightDecayKind, coupled_share
+from collapse.optimizers import OPTIMIZERS, Optimizer, WeightDecayKind, coupled_share
 
 SETTING = dict(learning_rate=0.01, momentum=0.9, weight_decay=0.05, beta2=0.999, epsilon=1e-8)
 RATES = [0.01] * 10 + [0.001] * 10  # a schedule's step lies inside the trajectory
@@ -116,7 +116,8 @@ ADAM_CHANGES = CHANGES | {"beta2": 0.9, "epsilon": 1e-2}
     [
         (name, hyperparameter)
         for name, optimizer in OPTIMIZERS.items()
-        for hyperparameter in (ADAM_CHANGES if optimizer.has_second_moment else CHANGES)
+        for hyperparameter in ADAM_CHANGES
+        if hyperparameter in {*CHANGES, *optimizer.takes}
     ],
 )
 def test_every_hyperparameter_changes_the_trajectory(name, hyperparameter):
@@ -173,3 +174,37 @@ def test_rules_leave_their_arguments_alone(name):
     optimizer.rule(weights, gradients, state, learning_rate=0.1, **fixed)
     assert torch.equal(weights, torch.ones(3)) and torch.equal(gradients, torch.full((3,), 0.5))
     assert all(torch.equal(torch.as_tensor(state[name]), torch.as_tensor(before[name])) for name in state)
+
+
+def rule_with(**arguments):
+    """A rule that takes these by keyword."""
+    text = ", ".join(["parameters", "gradients", "state", "*", "learning_rate", *arguments])
+    made = {}
+    exec(f"def rule({text}): return parameters, state", made)
+    return made["rule"]
+
+
+def test_a_rule_gets_what_it_takes_and_nothing_else():
+    """Lion has a beta2 and no epsilon."""
+    rule = rule_with(momentum=0, coupled_decay=0, decoupled_decay=0, beta2=0)
+    lion = Optimizer("Lion", rule, WeightDecayKind.DECOUPLED, "#000000", "here")
+    given = dict(momentum=0.9, weight_decay=0.1, coupled_fraction=None, beta2=0.99, epsilon=1e-8)
+    assert lion.hyperparameters(**given) == {
+        "momentum": 0.9, "coupled_decay": 0.0, "decoupled_decay": 0.1, "beta2": 0.99,
+    }  # fmt: skip
+    assert [name for name, one in OPTIMIZERS.items() if "epsilon" in one.takes] == [
+        "Adam", "AdamW", "AdamInterpolated"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["momentum", "coupled_decay", "decoupled_decay", "rho"], "takes rho; known are beta2"),
+        (["momentum", "decoupled_decay"], "does not take coupled_decay, which every run has"),
+    ],
+)
+def test_a_rule_that_no_setting_can_serve_is_refused(arguments, words):
+    rule = rule_with(**dict.fromkeys(arguments))
+    with pytest.raises(ValueError, match=f"Lion: its rule {words}"):
+        Optimizer("Lion", rule, WeightDecayKind.DECOUPLED, "#000000", "here")

@@ -11,11 +11,21 @@ from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
 from synthetic import fail, load_script, make_paper
 
 from collapse.paper.selection import select
+from collapse.paper.targets import target_settings, targets_of
 from collapse.study.parameters import load_parameters
 
 PARAMETERS = load_parameters(ROOT / "params.yaml")
-FIGURES = {name: target for name, target in PARAMETERS["figures"].items() if "same_as" not in target}
-TABLES = {name: target for name, target in PARAMETERS["tables"].items() if "same_as" not in target}
+
+
+def targets(kind):
+    """The paper's tables or figures, with their settings as its study has them."""
+    return {
+        name: target | {"settings": target_settings(PARAMETERS, "paper", target["settings"])}
+        for name, target in targets_of(PARAMETERS, "paper", kind).items()
+    }
+
+
+FIGURES, TABLES = targets("figures"), targets("tables")
 CASES = ("all", "all diverged", "all missing", "no runs", "one valid run")
 REASONS = {
     "all diverged": ("diverged", "found 0"),

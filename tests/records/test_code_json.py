@@ -6,6 +6,8 @@ from conftest import ROOT
 
 from collapse.records.code_digest import code_digest
 from collapse.records.code_json import code_digests, keep_code_digests
+from collapse.study.entries import entries_used
+from collapse.study.parameters import read_yaml
 
 FILE = ROOT / "workflow/code.json"
 COMMITTED = FILE.read_text(encoding="utf-8")  # before a test runs Snakemake, which writes it anew
@@ -20,16 +22,21 @@ def test_the_digests_are_those_of_the_code():
 def test_the_digests_are_the_rules_own():
     found = code_digests(ROOT / "workflow")
     scripts = ROOT / "workflow/scripts"
-    assert found["runs"]["measure"] == code_digest(scripts / "measure.py")
-    assert found["figures"]["heatmap"] == code_digest(scripts / "figures/heatmap.py")
-    assert len(found["figures"]) == len(list((scripts / "figures").glob("*.py")))
+    used = entries_used(read_yaml(ROOT / "params.yaml")["studies"], "demo")
+    demo = found["demo"]
+    assert demo["runs"]["measure"] == code_digest(scripts / "measure.py")
+    assert demo["figures"]["heatmap"] == code_digest(scripts / "figures/heatmap.py", entries=used)
+    assert len(demo["figures"]) == len(list((scripts / "figures").glob("*.py")))
+    assert set(demo["datasets"]) == {"Digits", "Separable"}
+    assert set(found) == set(read_yaml(ROOT / "params.yaml")["studies"])
 
 
 def test_the_file_is_written_only_where_it_says_something_else(tmp_path):
     folder = tmp_path / "workflow"
     folder.mkdir()
     (folder / "scripts").symlink_to(ROOT / "workflow/scripts")
-    (tmp_path / "reference").symlink_to(ROOT / "reference")
+    for name in ("reference", "params.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (folder / "code.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")
     keep_code_digests(folder)
     assert json.loads((folder / "code.json").read_text(encoding="utf-8")) == code_digests(ROOT / "workflow")

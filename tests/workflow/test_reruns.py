@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,6 +222,7 @@ def test_the_rule_of_an_optimizer(place, monkeypatch, tmp_path):
     assert not {"train", "extract_statistics", "measure", "collect"} & set(place.jobs())
     sgd = optimizers.OPTIMIZERS["SGD"]
 
+    @wraps(sgd.rule)
     def doubled(parameters, gradients, state, **settings):
         return sgd.rule(parameters, 2 * gradients, state, **settings)
 

@@ -23,7 +23,8 @@ rule claims:
         caption=config["analysis"]["claims"]["caption"],
         notes=scale_notes(config, STUDY),
         note=face_note(scale_notes(config, STUDY)),
-        code=code_digest(f"{SCRIPTS}/tables/claims.py"),
+        entries=ENTRIES,
+        code=code_digest(f"{SCRIPTS}/tables/claims.py", entries=ENTRIES),
     script:
         "../scripts/tables/claims.py"
 
@@ -55,7 +56,8 @@ rule comparison:
         numbers=yaml_digest(REPORTED),
         study=STUDY,
         note=None,
-        code=code_digest(f"{SCRIPTS}/tables/comparison.py"),
+        entries=ENTRIES,
+        code=code_digest(f"{SCRIPTS}/tables/comparison.py", entries=ENTRIES),
     script:
         "../scripts/tables/comparison.py"
 
@@ -76,6 +78,7 @@ rule key_numbers:
         "../../envs/collapse.yaml"
     threads: 1
     params:
-        code=code_digest(f"{SCRIPTS}/key_numbers.py"),
+        entries=ENTRIES,
+        code=code_digest(f"{SCRIPTS}/key_numbers.py", entries=ENTRIES),
     script:
         "../scripts/key_numbers.py"

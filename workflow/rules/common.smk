@@ -24,7 +24,9 @@ from collapse.paper.targets import (
 )
 from collapse.records.code_digest import code_digest, yaml_digest
 from collapse.records.code_json import keep_code_digests
+from collapse.study.entries import entries_of, entries_used
 from collapse.study.parameters import (
+    REFERENCE_STUDY,
     in_one_order,
     load_parameters,
     remaining_studies,
@@ -46,6 +48,9 @@ except InputError as error:
 
 STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
+# Of the registries, what digests of code cover: what the study uses, and what the theory does.
+ENTRIES = entries_used(config["studies"], STUDY)
+OF_PAPER = entries_used(config["studies"], REFERENCE_STUDY)
 TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")

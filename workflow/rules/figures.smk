@@ -24,6 +24,7 @@ for figure, target in FIGURES.items():
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
             note=target_note(config, STUDY, target["settings"]),
-            code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py"),
+            entries=ENTRIES,
+            code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py", entries=ENTRIES),
         script:
             "../scripts/figures/{params.script}.py"

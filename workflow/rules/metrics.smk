@@ -19,7 +19,9 @@ rule extract_statistics:
         * (60 * len(PACKS[wildcards.pack]) if wildcards.pack in FROM_FILES else 60),
     params:
         runs=lambda wildcards: PACKS[wildcards.pack],
-        code=code_digest(f"{SCRIPTS}/extract_statistics.py"),
+        code=lambda wildcards: code_digest(
+            f"{SCRIPTS}/extract_statistics.py", entries=entries_of(PACKS[wildcards.pack])
+        ),
     script:
         "../scripts/extract_statistics.py"
 
@@ -65,6 +67,7 @@ rule collect:
     params:
         table=RUNS.to_csv(index=False),
         valid_accuracies=valid_accuracies(config, STUDY),
-        code=code_digest(f"{SCRIPTS}/collect.py"),
+        entries=ENTRIES,
+        code=code_digest(f"{SCRIPTS}/collect.py", entries=ENTRIES),
     script:
         "../scripts/collect.py"

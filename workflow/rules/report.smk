@@ -20,6 +20,7 @@ rule summary:
         title=config["studies"][STUDY]["title"],
         notes=scale_notes(config, STUDY),
         lacking=list(LACKING),
-        code=code_digest(f"{SCRIPTS}/summary.py"),
+        entries=ENTRIES,
+        code=code_digest(f"{SCRIPTS}/summary.py", entries=ENTRIES),
     script:
         "../scripts/summary.py"

@@ -24,6 +24,7 @@ for table, target in TABLES.items():
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
             note=target_note(config, STUDY, target["settings"]),
-            code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py"),
+            entries=ENTRIES,
+            code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py", entries=ENTRIES),
         script:
             "../scripts/tables/{params.script}.py"

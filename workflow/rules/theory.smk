@@ -18,7 +18,8 @@ rule table_1:
         settings=config["theory"]["table_1"]["settings"],
         caption=config["theory"]["table_1"]["caption"],
         note=None,
-        code=code_digest(f"{SCRIPTS}/tables/table_1.py"),
+        entries=OF_PAPER,
+        code=code_digest(f"{SCRIPTS}/tables/table_1.py", entries=OF_PAPER),
     script:
         "../scripts/tables/table_1.py"
 
@@ -42,6 +43,7 @@ rule theory:
         settings=config["theory"]["theory"]["settings"],
         caption=config["theory"]["theory"]["caption"],
         note=None,
-        code=code_digest(f"{SCRIPTS}/figures/theory.py"),
+        entries=OF_PAPER,
+        code=code_digest(f"{SCRIPTS}/figures/theory.py", entries=OF_PAPER),
     script:
         "../scripts/figures/theory.py"

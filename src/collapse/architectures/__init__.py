@@ -7,16 +7,18 @@ width=...)` and returns a `Network`; `smallest_image_size` says from which image
 from collapse.architectures import mlp, resnet9, resnet50, ufm, vgg9, vit
 from collapse.architectures.network import Architecture, Network
 
+MODULES = {
+    "ResNet9": resnet9,
+    "VGG9": vgg9,
+    "MLP": mlp,
+    "UFM": ufm,
+    "ViT": vit,
+    "ResNet50": resnet50,
+}
+
 ARCHITECTURES: dict[str, Architecture] = {
     name: Architecture(label=name, build=module.build, smallest_image_size=module.SMALLEST_IMAGE_SIZE)
-    for name, module in {
-        "ResNet9": resnet9,
-        "VGG9": vgg9,
-        "MLP": mlp,
-        "UFM": ufm,
-        "ViT": vit,
-        "ResNet50": resnet50,
-    }.items()
+    for name, module in MODULES.items()
 }
 
 __all__ = ["ARCHITECTURES", "Architecture", "Network"]

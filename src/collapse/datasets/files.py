@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.client
+import logging
 import lzma
 import shutil
 import socket
@@ -14,27 +15,35 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from collapse.datasets.registry import DataFile, Dataset, DatasetError
+from collapse.files.errors import cannot_write, is_unwritable
 
+log = logging.getLogger(__name__)
 DOWNLOAD_TIMEOUT_SECONDS = 60
+Files = tuple[DataFile, ...]
 
 # What reading a damaged archive raises.
 _BROKEN_ARCHIVE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
-def verified_folder(dataset: Dataset, *, root: Path, cache: Path) -> Path:
-    """A folder with all files of the dataset, unpacked, their MD5s checked just now.
+def verified_files(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Path]:
+    """All files of the dataset by their names, unpacked, their MD5s checked just now.
 
-    Looked for in this order: unpacked under `root`, unpacked under `cache`, archives under `root`
-    (unpacked into `cache`, since root may be read-only), torchvision's download into `cache`.
-    Raises DatasetError when a file is truncated or altered, or when there is none and no download.
+    Each is looked for in this order: unpacked under `root`, unpacked under `cache`, packed under `root`
+    (unpacked into `cache`, since root may be read-only); what is nowhere is downloaded into `cache`.
+    Raises DatasetError when a file is truncated or altered, or is nowhere and cannot be downloaded.
     """
-    for base in (root, cache):
-        folder = base / dataset.folder
-        if all((folder / file.name).is_file() for file in dataset.files):
-            for file in dataset.files:
-                check_md5(folder / file.name, file.md5, remedy=_remedy(dataset))
-            return folder
-    return _fill_cache(dataset, root=root, cache=cache)
+    found = {}
+    for file in dataset.files:
+        for base in (root, cache):
+            path = base / dataset.folder / file.name
+            if file.name not in found and path.is_file():
+                check_md5(path, file.md5, remedy=_remedy(dataset))
+                found[file.name] = path
+    missing = tuple(file for file in dataset.files if file.name not in found)
+    if missing:
+        folder = _fill_cache(dataset, missing, root=root, cache=cache)
+        found |= {file.name: folder / file.name for file in missing}
+    return found
 
 
 def check_md5(path: Path, expected: str, *, remedy: str, shown_as: str = "") -> None:
@@ -46,58 +55,66 @@ def check_md5(path: Path, expected: str, *, remedy: str, shown_as: str = "") -> 
         )
 
 
-def _fill_cache(dataset: Dataset, *, root: Path, cache: Path) -> Path:
+def _fill_cache(dataset: Dataset, missing: Files, *, root: Path, cache: Path) -> Path:
     """Unpacks or downloads beside the final place and moves: no half-written file is left there."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{dataset.name}-", dir=cache) as workspace:
-        fetched = Path(workspace) / dataset.folder
-        fetched.mkdir(parents=True)
-        if archives := _find_archives(dataset, root):
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f"{dataset.name}-", dir=cache) as workspace:
+            fetched = Path(workspace) / dataset.folder
+            fetched.mkdir(parents=True)
             unpack = _unpack_gz if dataset.source == "idx" else _unpack_tar
-            unpack(dataset, archives, into=fetched)
-        else:
-            _download(dataset, root=root, into=Path(workspace))
-            for file in dataset.files:
-                check_md5(
-                    fetched / file.name,
-                    file.md5,
-                    remedy=_remedy(dataset),
-                    shown_as=f"the downloaded {file.name} of {dataset.name}",
-                )
-        folder = cache / dataset.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in dataset.files:
-            (fetched / file.name).replace(folder / file.name)
+            if left := unpack(dataset, missing, root=root, into=fetched):
+                _download(dataset, left, root=root, into=Path(workspace))
+                for file in left:
+                    shown_as = f"the downloaded {file.name} of {dataset.name}"
+                    check_md5(fetched / file.name, file.md5, remedy=_remedy(dataset), shown_as=shown_as)
+            folder = cache / dataset.folder
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in missing:
+                (fetched / file.name).replace(folder / file.name)
+    except OSError as error:
+        if is_unwritable(error):
+            raise DatasetError(cannot_write(cache, error)) from None
+        raise
     return folder
 
 
-def _find_archives(dataset: Dataset, root: Path) -> list[Path]:
-    """The four .gz files of an idx dataset, or the one tar of CIFAR10; empty when not there."""
-    if dataset.source == "idx":
-        for folder in (root / dataset.folder, root / dataset.plain_folder):
-            paths = [folder / f"{file.name}.gz" for file in dataset.files]
-            if all(path.is_file() for path in paths):
-                return paths
-        return []
-    for folder in (root, root / dataset.plain_folder):
-        for name in dataset.archives:
-            if (folder / name).is_file():
-                return [folder / name]
-    return []
-
-
-def _unpack_gz(dataset: Dataset, archives: list[Path], *, into: Path) -> None:
-    for file, archive in zip(dataset.files, archives, strict=True):
-        check_md5(archive, file.gz_md5, remedy=_remedy(dataset))
-        with gzip.open(archive) as packed, (into / file.name).open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
+def _unpack_gz(dataset: Dataset, missing: Files, *, root: Path, into: Path) -> Files:
+    """Unpacks those that lie under the root as .gz; returns the others."""
+    left = []
+    for file in missing:
+        folders = (root / dataset.folder, root / dataset.plain_folder)
+        archive = next(
+            (path for path in (one / f"{file.name}.gz" for one in folders) if path.is_file()), None
+        )
+        if archive is None:
+            left.append(file)
+            continue
+        if file.gz_md5:
+            check_md5(archive, file.gz_md5, remedy=_remedy(dataset))
+        try:
+            with gzip.open(archive) as packed, (into / file.name).open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+        except _BROKEN_ARCHIVE as error:
+            if is_unwritable(error):
+                raise
+            words = f"{archive} is truncated or altered ({_one_line(error)}); {_remedy(dataset)}"
+            raise DatasetError(words) from None
         check_md5(into / file.name, file.md5, remedy=_remedy(dataset), shown_as=str(archive))
+    return tuple(left)
 
 
-def _unpack_tar(dataset: Dataset, archives: list[Path], *, into: Path) -> None:
-    """Only the members are checked, as torchvision does: a repacked archive is as good."""
-    (archive,) = archives
-    by_member = {f"{dataset.folder}/{file.name}": file for file in dataset.files}
+def _unpack_tar(dataset: Dataset, missing: Files, *, root: Path, into: Path) -> Files:
+    """Unpacks the archive, where there is one, or returns the missing files.
+
+    Only the members are checked, as torchvision does: a repacked archive is as good.
+    """
+    folders = (root, root / dataset.plain_folder)
+    places = [folder / name for folder in folders for name in dataset.archives]
+    archive = next((path for path in places if path.is_file()), None)
+    if archive is None:
+        return missing
+    by_member = {f"{dataset.folder}/{file.name}": file for file in missing}
     try:
         # One pass, in the archive's order: seeking back would decompress it again.
         with tarfile.open(archive, "r|*") as packed:
@@ -107,35 +124,51 @@ def _unpack_tar(dataset: Dataset, archives: list[Path], *, into: Path) -> None:
                     with (into / file.name).open("wb") as unpacked:
                         shutil.copyfileobj(packed.extractfile(member), unpacked)
     except _BROKEN_ARCHIVE as error:
+        if is_unwritable(error):
+            raise
         raise DatasetError(
             f"{archive} cannot be unpacked ({_one_line(error)}), it is truncated or altered: MD5 "
-            f"{_expected_md5s(dataset.files)}, found {_md5(archive)} for the archive; "
+            f"{_expected_md5s(missing)}, found {_md5(archive)} for the archive; "
             f"{_remedy(dataset)}"
         ) from error
-    for file in dataset.files:
+    for file in missing:
         if not (into / file.name).is_file():
             raise DatasetError(
                 f"{archive} is truncated or altered: it has no {file.name} (MD5 {file.md5}); "
                 f"{_remedy(dataset)}"
             )
-        check_md5(
-            into / file.name,
-            file.md5,
-            remedy=_remedy(dataset),
-            shown_as=f"{archive} (member {file.name})",
-        )
+        shown_as = f"{archive} (member {file.name})"
+        check_md5(into / file.name, file.md5, remedy=_remedy(dataset), shown_as=shown_as)
+    return ()
 
 
-def _download(dataset: Dataset, *, root: Path, into: Path) -> None:
+def _download(dataset: Dataset, missing: Files, *, root: Path, into: Path) -> None:
+    """Fetches the missing files; of a dataset that comes as one archive, all."""
+    names = [file.name for file in missing]
+    log.info("%s: %s not found under %s, downloading", dataset.name, ", ".join(names), root)
     try:
         # torchvision takes a second to import, and only this needs it here.
         from collapse.datasets.torchvision_import import torchvision
 
+        source = getattr(torchvision.datasets, dataset.name, None)
+        if source is None:
+            raise RuntimeError("torchvision knows no dataset of that name")
         with _socket_timeout(DOWNLOAD_TIMEOUT_SECONDS):
-            getattr(torchvision.datasets, dataset.name)(str(into), download=True)
+            if dataset.source == "idx":
+                part = source.__new__(source)  # its constructor would read what was not missing
+                part.root = str(into)
+                part.resources = [one for one in source.resources if one[0].removesuffix(".gz") in names]
+                part.download()
+            else:
+                source(str(into), download=True)
     except (RuntimeError, OSError, http.client.HTTPException, ModuleNotFoundError) as error:
+        if is_unwritable(error):
+            raise
+        lacking = (
+            "has none of its files" if len(missing) == len(dataset.files) else f"lacks {', '.join(names)}"
+        )
         raise DatasetError(
-            f"{dataset.name} is not complete under {root} and cannot be downloaded "
+            f"{dataset.name} is not complete under {root}, which {lacking}, and cannot be downloaded "
             f"({_one_line(error)}); "
             f"set COLLAPSE_DATA (or data_root in params.yaml) to a folder that has "
             f"{dataset.layout}"
@@ -165,7 +198,7 @@ def _remedy(dataset: Dataset) -> str:
     )
 
 
-def _expected_md5s(files: tuple[DataFile, ...]) -> str:
+def _expected_md5s(files: Files) -> str:
     return "expected " + ", ".join(f"{file.md5} for {file.name}" for file in files)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collapse.datasets.files import verified_folder
+from collapse.datasets.files import verified_files
 from collapse.datasets.formats import read_cifar_batch, read_idx
 from collapse.datasets.image_folder import read_index
 from collapse.datasets.registry import Dataset, DatasetError, get_dataset
@@ -42,7 +42,7 @@ def _read(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Tensor]:
     if dataset.stays_on_disk:
         return read_index(dataset, root=root)
     if dataset.files:
-        return _READERS[dataset.source](verified_folder(dataset, root=root, cache=cache))
+        return _READERS[dataset.source](verified_files(dataset, root=root, cache=cache))
     arrays = _READERS[dataset.source](dataset)
     found = array_digest(arrays)
     if found != dataset.arrays_sha256:
@@ -82,18 +82,18 @@ def array_digest(arrays: Mapping[str, Tensor]) -> str:
     return tensor_digest(arrays, ARRAY_NAMES)
 
 
-def _read_idx(folder: Path) -> dict[str, Tensor]:
+def _read_idx(files: Mapping[str, Path]) -> dict[str, Tensor]:
     arrays = {}
     for part, stem in (("train", "train"), ("test", "t10k")):
-        arrays[f"{part}_images"] = read_idx(folder / f"{stem}-images-idx3-ubyte").unsqueeze(1)
-        arrays[f"{part}_labels"] = read_idx(folder / f"{stem}-labels-idx1-ubyte").long()
+        arrays[f"{part}_images"] = read_idx(files[f"{stem}-images-idx3-ubyte"]).unsqueeze(1)
+        arrays[f"{part}_labels"] = read_idx(files[f"{stem}-labels-idx1-ubyte"]).long()
     return arrays
 
 
-def _read_cifar(folder: Path) -> dict[str, Tensor]:
+def _read_cifar(files: Mapping[str, Path]) -> dict[str, Tensor]:
     arrays = {}
     for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"])):
-        images, labels = zip(*(read_cifar_batch(folder / name) for name in names), strict=True)
+        images, labels = zip(*(read_cifar_batch(files[name]) for name in names), strict=True)
         arrays[f"{part}_images"], arrays[f"{part}_labels"] = torch.cat(images), torch.cat(labels)
     return arrays
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from collapse.datasets.loading import ARRAY_NAMES, array_digest, check_arrays
 from collapse.datasets.registry import DatasetError, get_dataset
 from collapse.files.atomic import write_atomically
+from collapse.files.errors import cannot_write
 
 ABOUT = "prepared"  # the entry of the metadata: JSON of dataset, digest and arrays_sha256
 
@@ -23,14 +24,18 @@ ABOUT = "prepared"  # the entry of the metadata: JSON of dataset, digest and arr
 def save_prepared(arrays: Mapping[str, Tensor], path: str | os.PathLike, dataset: str) -> None:
     """Writes what `load_arrays` returned for `dataset`, with its digest and that of the bytes.
 
-    The file appears whole or not at all. Raises DatasetError when the arrays do not fit the entry.
+    The file appears whole or not at all. Raises DatasetError when the arrays do not fit the entry, or the
+    file cannot be written.
     """
     entry = get_dataset(dataset)
     check_arrays(arrays, entry)
     about = {"dataset": dataset, "digest": entry.digest, "arrays_sha256": array_digest(arrays)}
     metadata = {ABOUT: json.dumps(about, sort_keys=True)}
     tensors = {name: arrays[name].contiguous() for name in ARRAY_NAMES}
-    write_atomically(Path(path), lambda file: save_file(tensors, file, metadata=metadata))
+    try:
+        write_atomically(Path(path), lambda file: save_file(tensors, file, metadata=metadata))
+    except (OSError, SafetensorError) as error:
+        raise DatasetError(cannot_write(path, error)) from None
 
 
 def load_prepared(path: str | os.PathLike, dataset: str) -> dict[str, Tensor]:

@@ -106,8 +106,8 @@ def get_dataset(name: str) -> Dataset:
 
 # Checksums of the .gz files and of CIFAR10's batches are torchvision's own. Those of the unpacked
 # idx files, which torchvision does not check, were taken from .gz files that have torchvision's.
-_ENTRIES = (
-    Dataset(
+DATASETS: dict[str, Dataset] = {
+    "MNIST": Dataset(
         name="MNIST",
         label="MNIST",
         reference="LeCun, Bottou, Bengio and Haffner 1998, Proc. IEEE 86(11)",
@@ -144,7 +144,7 @@ _ENTRIES = (
             ),
         ),
     ),
-    Dataset(
+    "FashionMNIST": Dataset(
         name="FashionMNIST",
         label="FashionMNIST",
         reference="Xiao, Rasul and Vollgraf 2017, arXiv 1708.07747",
@@ -181,7 +181,7 @@ _ENTRIES = (
             ),
         ),
     ),
-    Dataset(
+    "CIFAR10": Dataset(
         name="CIFAR10",
         label="CIFAR10",
         reference="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
@@ -206,7 +206,7 @@ _ENTRIES = (
             DataFile(name="batches.meta", md5="5ff9c542aee3614f3951f8cda6e48888"),
         ),
     ),
-    Dataset(
+    "Digits": Dataset(
         name="Digits",
         label="Digits",
         reference="scikit-learn's load_digits: UCI optical recognition of handwritten digits",
@@ -220,7 +220,7 @@ _ENTRIES = (
         std=(0.3760,),
         arrays_sha256="f773c235971ab9609c9a5bd663d7f5e15e1282549ef62c63d2b4cf3170edce6b",
     ),
-    Dataset(
+    "Fake": Dataset(
         name="Fake",
         label="Fake",
         reference="generated, for tests only: ten noisy patterns, separable",
@@ -234,7 +234,7 @@ _ENTRIES = (
         std=(0.2881,),
         arrays_sha256="834308525d54c5446ad22ffa21ed3a8ff72e4a5ec99f3de74d31407d67419c7b",
     ),
-    Dataset(
+    "Separable": Dataset(
         name="Separable",
         label="separable patterns",
         reference="generated: ten noisy patterns, linearly separable, for the MLP of figure 9",
@@ -248,7 +248,7 @@ _ENTRIES = (
         std=(0.2884,),
         arrays_sha256="7acced033dc9f1489b4853b733e1a45ce566c148b5ef9460ae90e9a686a9d3eb",
     ),
-    Dataset(
+    "Indices": Dataset(
         name="Indices",
         label="sample numbers",
         reference="n = 0 .. 9,999 in two bytes, class n mod 10: what unconstrained features are looked up by",
@@ -262,7 +262,7 @@ _ENTRIES = (
         std=(1 / 255, 1 / 255),  # undoes the division by 255
         arrays_sha256="b262a375311437104d40df45f8cd38dd3cb79ea513bc3ddcc3790458445b730a",
     ),
-    Dataset(
+    "ImageNet": Dataset(
         name="ImageNet",
         label="ImageNet",
         reference="Russakovsky et al. 2015, IJCV 115(3): ILSVRC2012, the 1,000 classes of ImageNet-1K",
@@ -279,7 +279,7 @@ _ENTRIES = (
         how_to_get="image-net.org gives the archives of ILSVRC2012 to who has an account there, and "
         "torchvision.datasets.ImageNet unpacks them so; without: [imagenet] in params.yaml builds the rest",
     ),
-    Dataset(
+    "FakeFolder": Dataset(
         name="FakeFolder",
         label="FakeFolder",
         reference="four classes of small JPEG files, which the tests generate",
@@ -295,6 +295,4 @@ _ENTRIES = (
         classes_sha256="637bf724e764c7dc5588375a2564407a08e30f86696c85959694b46a78685496",
         how_to_get="tests/image_files.py writes them",
     ),
-)
-
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ENTRIES}
+}

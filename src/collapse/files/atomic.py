@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,10 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)  # as the umask has it; safetensors writes 0600
         write(partial)
+        os.chmod(partial, mode)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,12 +1,16 @@
-"""The optimizers of the paper. To add one: a rule, an entry here, a row of axes in params.yaml."""
+"""The optimizers by name, those of the paper among them (docs/extending.md says how to add one)."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from collapse.optimizers import rules
+
+ALWAYS = frozenset({"momentum", "coupled_decay", "decoupled_decay"})
+GIVEN = ALWAYS | {"beta2", "epsilon"}
 
 
 class WeightDecayKind(StrEnum):
@@ -26,7 +30,21 @@ class Optimizer:
     weight_decay_kind: WeightDecayKind
     colour: str
     reference: str
-    has_second_moment: bool = False
+
+    def __post_init__(self):
+        """Raises ValueError for a rule that wants what no setting of a run gives."""
+        if unknown := self.takes - GIVEN:
+            raise ValueError(
+                f"{self.label}: its rule takes {min(unknown)}; known are {', '.join(sorted(GIVEN))}"
+            )
+        if missing := ALWAYS - self.takes:
+            raise ValueError(f"{self.label}: its rule does not take {min(missing)}, which every run has")
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The hyperparameters that the rule takes by keyword, beside the learning rate."""
+        arguments = inspect.signature(self.rule).parameters.values()
+        return frozenset(one.name for one in arguments if one.kind is one.KEYWORD_ONLY) - {"learning_rate"}
 
     def hyperparameters(
         self,
@@ -37,14 +55,16 @@ class Optimizer:
         beta2: float,
         epsilon: float,
     ) -> dict[str, float]:
-        """The keyword arguments of `rule` that stay fixed through a run."""
+        """Of the keyword arguments of `rule` those that stay fixed through a run, as many as it takes."""
         coupled = coupled_share(self.weight_decay_kind, coupled_fraction)
-        fixed = {
+        given = {
             "momentum": momentum,
             "coupled_decay": coupled * weight_decay,
             "decoupled_decay": (1 - coupled) * weight_decay,
+            "beta2": beta2,
+            "epsilon": epsilon,
         }
-        return fixed | ({"beta2": beta2, "epsilon": epsilon} if self.has_second_moment else {})
+        return {name: value for name, value in given.items() if name in self.takes}
 
 
 def coupled_share(kind: WeightDecayKind, coupled_fraction: float | None) -> float:
@@ -61,8 +81,8 @@ _COUPLED, _DECOUPLED = WeightDecayKind.COUPLED, WeightDecayKind.DECOUPLED
 OPTIMIZERS: dict[str, Optimizer] = {
     "SGD": Optimizer("SGD", rules.sgd, _COUPLED, "#14532D", "Polyak 1964"),
     "SGDW": Optimizer("SGDW", rules.sgd, _DECOUPLED, "#7BC47F", "Loshchilov & Hutter 2019"),
-    "Adam": Optimizer("Adam", rules.adam, _COUPLED, "#0057B8", "Kingma & Ba 2015", True),
-    "AdamW": Optimizer("AdamW", rules.adam, _DECOUPLED, "#56B4E9", "Loshchilov & Hutter 2019", True),
+    "Adam": Optimizer("Adam", rules.adam, _COUPLED, "#0057B8", "Kingma & Ba 2015"),
+    "AdamW": Optimizer("AdamW", rules.adam, _DECOUPLED, "#56B4E9", "Loshchilov & Hutter 2019"),
     "Signum": Optimizer("Signum", rules.signum, _COUPLED, "#C23B00", "Bernstein et al. 2018"),
     "SignumW": Optimizer("SignumW", rules.signum, _DECOUPLED, "#F5A73B", "the paper, section 3.1"),
     "AdamInterpolated": Optimizer(
@@ -71,6 +91,5 @@ OPTIMIZERS: dict[str, Optimizer] = {
         WeightDecayKind.INTERPOLATED,
         "#AA3377",
         "the paper, section 3.4",
-        True,
     ),
 }

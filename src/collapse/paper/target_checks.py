@@ -12,6 +12,7 @@ from collapse.datasets.registry import DATASETS
 from collapse.measuring.results import FIT, MEASURES, RUN_COLUMNS
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.signatures import schema_of_arguments
+from collapse.paper.targets import ALL
 from collapse.study.parameters import PROJECT_ROOT, ParameterError, describe, suggestion, walk
 
 SCRIPTS = PROJECT_ROOT / "workflow/scripts"
@@ -49,8 +50,11 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
             if target["script"] not in scripts:
                 remedy = suggestion(target["script"], list(scripts))
                 raise ParameterError(f"{where}.script: no script {target['script']!r}; {remedy}")
-            check_settings(target["settings"], scripts[target["script"]], function, where=where)
-            check_names(target["settings"], known, where=where)
+            settings = target["settings"]
+            if settings.get("optimizers") == ALL:
+                settings = settings | {"optimizers": list(OPTIMIZERS)}
+            check_settings(settings, scripts[target["script"]], function, where=where)
+            check_names(settings, known, where=where)
     may_be_named = experiments | set(parameters.get("without", []))
     for name, target in analysis.items():
         for _, experiment in walk(target["settings"]["experiments"]):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from collapse.study.parameters import ParameterError
+from collapse.optimizers import OPTIMIZERS
+from collapse.study.parameters import REFERENCE_STUDY, ParameterError
 
-REFERENCE_STUDY = "paper"
+ALL = "all"  # of the setting `optimizers`
+
 # How the face of a scaled-down study's figure says that a setting is not the paper's.
 SCALED = {
     "architecture": "{}",
@@ -82,8 +84,8 @@ def chosen_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The runs of its experiment that a target shows, as `rows_of` takes them; None shows all."""
     parts = settings.get("panels") or [settings]
     named = [{**settings, **part} for part in parts]
-    optimizers = [part.get("optimizers") or as_list(part.get("optimizer")) for part in named]
-    every = any(None in its for its in optimizers)
+    optimizers = [as_list(part.get("optimizers") or part.get("optimizer")) for part in named]
+    every = any(None in its or ALL in its for its in optimizers)
     return {
         "architecture": settings.get("architecture"),
         "dataset": settings.get("dataset"),
@@ -92,12 +94,26 @@ def chosen_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def target_settings(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a table or figure, with the study's stand-in for the dataset they name."""
+    """The settings of a table or figure, with the study's stand-in for the dataset they name.
+
+    Where they name all optimizers, those with a run, here or in the paper.
+    """
     stand_ins = stand_ins_of(parameters["studies"][study], settings.get("experiment"))
     resolved = dict(settings)
     if resolved.get("dataset") in stand_ins:
         resolved["dataset"] = stand_ins[resolved["dataset"]]
+    if resolved.get("optimizers") == ALL:
+        names = optimizers_with_runs(parameters["studies"][study], resolved)
+        names |= optimizers_with_runs(parameters["studies"][REFERENCE_STUDY], settings)
+        resolved["optimizers"] = [name for name in OPTIMIZERS if name in names]
     return resolved
+
+
+def optimizers_with_runs(study: Mapping[str, Any], settings: Mapping[str, Any]) -> set[str]:
+    """Of the runs in a study that a target shows which names all optimizers."""
+    where = {name: settings[name] for name in ("architecture", "dataset")}
+    rows = rows_of(study, settings["experiment"], **where)
+    return {name for row in rows for name in as_list(row["optimizer"])}
 
 
 def stand_ins_of(study: Mapping[str, Any], experiment: str | None) -> dict[str, str]:

@@ -5,26 +5,39 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
+from collapse.records.syntax import mappings, only_entries, plain, without_docstrings
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# The registries by their variable, and the setting of a run that names an entry.
+REGISTRIES = {
+    "MODULES": "architecture",
+    "SMALLEST_IMAGE": "architecture",
+    "DATASETS": "dataset",
+    "OPTIMIZERS": "optimizer",
+}
+Entries = Mapping[str, Iterable[str]]  # by setting of a run
+Frozen = frozenset[tuple[str, frozenset[str]]]
 
 
-def code_digest(script: str | Path) -> str:
+def code_digest(script: str | Path, *, entries: Entries | None = None) -> str:
     """A hash of the syntax trees of a script and of everything of this package that it imports.
 
     Comments, docstrings and formatting are not part of a syntax tree, so they change nothing; a
-    changed file time changes nothing either, nor does the place of the project.
+    changed file time changes nothing either, nor does the place of the project or the version of Python.
+
+    entries: by setting ("optimizer") the names that the job uses of its registry. The other entries, and what
+    is imported for them alone, are not part of the digest; without, all are.
     """
     reached: dict[Path, str] = {}
     waiting = [Path(script).resolve()]
     while waiting:
         path = waiting.pop()
         if path not in reached:  # by its path: scripts and modules share names, as collect.py
-            reached[path], imported = examined(path)
+            reached[path], imported = examined(path, used_in(path, entries))
             waiting.extend(imported)
     lines = "\n".join(sorted(f"{short_name(path)} {digest}" for path, digest in reached.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
@@ -36,24 +49,29 @@ def short_name(path: Path) -> str:
 
 
 @cache
-def examined(path: Path) -> tuple[str, tuple[Path, ...]]:
+def registries_in(path: Path) -> frozenset[str]:
+    """Which of the registries a file has."""
+    text = path.read_bytes()
+    if not any(name.encode() in text for name in REGISTRIES):  # most files, without parsing them
+        return frozenset()
+    return frozenset(name for name, _ in mappings(ast.parse(text))) & REGISTRIES.keys()
+
+
+def used_in(path: Path, entries: Entries | None) -> Frozen:
+    """The entries in use of each registry that a file has."""
+    if entries is None:
+        return frozenset()
+    named = {name: entries.get(REGISTRIES[name]) for name in registries_in(path)}
+    return frozenset((name, frozenset(used)) for name, used in named.items() if used is not None)
+
+
+@cache
+def examined(path: Path, used: Frozen = frozenset()) -> tuple[str, tuple[Path, ...]]:
     """The digest of one file's syntax tree, and the files of this package that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    tree = only_entries(without_docstrings(tree), dict(used))
     imported = tuple(file for node in ast.walk(tree) for file in imported_files(node))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and is_docstring(body[0]):
-            node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
-
-
-def is_docstring(statement: ast.AST) -> bool:
-    """A bare string: it does nothing."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    return hashlib.sha256(json.dumps(plain(tree)).encode()).hexdigest(), imported
 
 
 def imported_files(node: ast.AST) -> list[Path]:
@@ -81,5 +99,7 @@ def imported_files(node: ast.AST) -> list[Path]:
 
 def yaml_digest(path: str | Path) -> str:
     """A hash of what a YAML file says, whatever its comments, its layout and the order of its keys."""
+    import yaml  # the digest of code needs the standard library alone
+
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

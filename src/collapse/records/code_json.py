@@ -1,7 +1,8 @@
 """workflow/code.json: what the code of every rule does, as a digest each, for DVC to hold results against.
 
 DVC cannot compute a digest, it compares files. Every call of Snakemake, a dry run too, keeps this one true
-to the code beside it; it holds what the rules have as `params.code`, and nothing of where it was written.
+to the code beside it. By study it holds the digests that the rules have as `params.code`, and nothing of
+where it was written: they cover the entries of the registries that the study uses.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 from collapse.datasets.registry import DATASETS
 from collapse.files.atomic import write_atomically
-from collapse.records.code_digest import code_digest, yaml_digest
+from collapse.records.code_digest import Entries, code_digest, yaml_digest
+from collapse.study.entries import entries_used
+from collapse.study.parameters import read_yaml
 from collapse.study.runs import PROTOCOL
 
 RULES_OF_RUNS = ("extract_statistics", "measure", "collect")
@@ -21,25 +24,32 @@ RULES_OF_TABLES = ("key_numbers", "summary")
 
 
 def code_digests(workflow: Path) -> dict[str, dict[str, Any]]:
-    """By stage of dvc.yaml: the data's checksums, the training's protocol, the digest of each script; of the
-    numbers that the paper reports what they say.
+    """By study of the params.yaml beside the folder `workflow`: see `digests_of`."""
+    studies = read_yaml(workflow.parent / "params.yaml")["studies"]
+    used = {study: entries_used(studies, study) for study in studies}
+    reported = yaml_digest(workflow.parent / "reference/reported.yaml")
+    return {study: digests_of(workflow / "scripts", entries, reported) for study, entries in used.items()}
 
-    workflow: the folder of the scripts' folder.
+
+def digests_of(scripts: Path, entries: Entries, reported: str) -> dict[str, Any]:
+    """By stage of dvc.yaml: the data's checksums, the training's protocol, the digest of each script.
+
+    entries: of the registries, those that the study uses. reported: a digest of the paper's numbers.
     """
-    scripts = workflow / "scripts"
     drawn = {kind: sorted((scripts / kind).glob("*.py")) for kind in ("tables", "figures")}
+    of_runs = [scripts / f"{rule}.py" for rule in RULES_OF_RUNS]
     of_tables = [*drawn["tables"], *(scripts / f"{rule}.py" for rule in RULES_OF_TABLES)]
     return {
-        "datasets": {name: entry.digest for name, entry in sorted(DATASETS.items())},
-        "runs": {"train": f"protocol {PROTOCOL}"} | digests(scripts / f"{rule}.py" for rule in RULES_OF_RUNS),
-        "tables": digests(of_tables) | {"reported": yaml_digest(workflow.parent / "reference/reported.yaml")},
-        "figures": digests(drawn["figures"]),
+        "datasets": {name: DATASETS[name].digest for name in entries["dataset"]},
+        "runs": {"train": f"protocol {PROTOCOL}"} | digests(of_runs, entries),
+        "tables": digests(of_tables, entries) | {"reported": reported},
+        "figures": digests(drawn["figures"], entries),
     }
 
 
-def digests(scripts: Iterable[Path]) -> dict[str, str]:
+def digests(scripts: Iterable[Path], entries: Entries) -> dict[str, str]:
     """The digest of each script by its name."""
-    return {script.stem: code_digest(script) for script in scripts}
+    return {script.stem: code_digest(script, entries=entries) for script in scripts}
 
 
 def keep_code_digests(workflow: str | Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from collapse.files.errors import InputError
+from collapse.files.errors import InputError, in_one_line
 from collapse.records.interruption import Interrupted
 from collapse.records.provenance import recorded
 
@@ -49,7 +49,8 @@ def job(task: Any, *, threads: int | None = None) -> Iterator[None]:
         with recorded(task):
             yield
     except (InputError, OSError) as error:
-        logging.error("%s: %s", type(error).__name__, error)
+        words = in_one_line(error) if isinstance(error, OSError) else error
+        logging.error("%s: %s", type(error).__name__, words)
         sys.exit(1)
     except (Interrupted, KeyboardInterrupt) as stop:
         logging.error("%s", stop if isinstance(stop, Interrupted) else "stopped by SIGINT")

@@ -24,6 +24,7 @@ from typing import Any
 
 from collapse.files.atomic import write_atomically
 from collapse.records.code_digest import PACKAGE, code_digest
+from collapse.study.entries import Entries, entries_of
 
 log = logging.getLogger(__name__)
 PROJECT = PACKAGE.parents[1]
@@ -31,6 +32,7 @@ PACKAGES = (
     "torch", "torchvision", "numpy", "pandas", "pyarrow", "safetensors", "scikit-learn", "matplotlib",
     "statsmodels", "snakemake",
 )  # fmt: skip
+OF_CODE = ("code", "entries")  # parameters of a job that stand under `code` in its record
 LONGEST = 100_000  # characters of a parameter; of a longer one, a whole run table, the hash is kept
 
 
@@ -62,14 +64,16 @@ def record(
     """What is to be said of a job that ends now. No name of a machine, nor a path of it, is in it."""
     ended = datetime.now(UTC)
     script = Path(task.scriptdir) / f"{getattr(task.params, 'script', task.rule)}.py"
-    digest = getattr(task.params, "code", None) or code_digest(script)
+    entries = entries_in(task.params)
+    digest = getattr(task.params, "code", None) or code_digest(script, entries=entries)
     return {
         "rule": task.rule,
         "wildcards": dict(task.wildcards.items()),
         "inputs": inputs,
         "outputs": outputs,
-        "params": {name: short(value) for name, value in task.params.items() if name != "code"},
-        "code": {"script": place(script, folder=None)["file"], "digest": digest, **project_state()},
+        "params": {name: short(value) for name, value in task.params.items() if name not in OF_CODE},
+        "code": {"script": place(script, folder=None)["file"], "digest": digest, "entries": entries}
+        | project_state(),
         "environment": environment(),
         "device": device_used(),
         "threads": task.threads,
@@ -77,6 +81,12 @@ def record(
         "ended": ended.isoformat(timespec="seconds"),
         "seconds": round((ended - started).total_seconds(), 3),
     }
+
+
+def entries_in(params: Any) -> Entries | None:
+    """The entries of the registries that the digest of a job's code covers; None where it covers all."""
+    runs = getattr(params, "runs", None)
+    return getattr(params, "entries", None) or (entries_of(runs) if runs else None)
 
 
 def results_folder(log_file: str | Path) -> Path:

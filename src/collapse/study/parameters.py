@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SCHEMAS = Path("workflow/schemas")
+REFERENCE_STUDY = "paper"  # says what is the paper's
 TARGETS_FILE = "targets.yaml"  # beside params.yaml
 TARGETS_KEYS = ("shared_settings", "theory", "analysis", "tables", "figures")
 # What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.

@@ -83,7 +83,7 @@ def descend(
     Raises ValueError for a rule with a second moment: the theorems treat none.
     """
     entry = OPTIMIZERS[optimizer]
-    if entry.has_second_moment:
+    if "beta2" in entry.takes:
         raise ValueError(f"{optimizer} has a second moment: no theorem treats it")
     fixed = entry.hyperparameters(
         momentum=momentum,

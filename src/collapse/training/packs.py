@@ -20,6 +20,7 @@ from collapse.files.errors import InputError
 from collapse.records.code_digest import code_digest
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.records.provenance import commit_words, project_state
+from collapse.study.entries import entries_of
 from collapse.study.runs import PROTOCOL
 from collapse.training.evaluation import Diverged
 from collapse.training.freed_memory import keep_freed_memory
@@ -115,7 +116,7 @@ def train_missing(
     packs = []
     for number, run in enumerate(runs):
         folder = unfinished / run["key"]
-        facts = made_by(device)
+        facts = made_by(device, run)
         state = KeptState(
             folder / "state.safetensors",
             made_by={"run": dict(run), **{name: facts[name] for name in SAME_IN_A_STATE}},
@@ -198,8 +199,8 @@ def train_from(
 SAME_IN_A_STATE = ["device", "threads", "torch_version", "protocol", "code"]
 
 
-def made_by(device: torch.device) -> dict[str, Any]:
-    """What trains here: part of every run's outcome."""
+def made_by(device: torch.device, run: Run) -> dict[str, Any]:
+    """What trains a run here: part of its outcome."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {
         "device": name,
@@ -208,7 +209,7 @@ def made_by(device: torch.device) -> dict[str, Any]:
         "protocol": PROTOCOL,
         # A pack's file holds runs of several jobs: which code trained this one, nobody else can say.
         "commit": commit_words(project_state()),
-        "code": code_digest(Path(__file__)),
+        "code": code_digest(Path(__file__), entries=entries_of([run])),
     }
 
 

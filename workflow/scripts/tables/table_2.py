@@ -1,4 +1,4 @@
-"""Table 2: NC0-NC3 at the end of training and their change, the six runs of figure 6."""
+"""Table 2: NC0-NC3 at the end of training and their change, the runs of figure 6."""
 
 from collections.abc import Sequence
 

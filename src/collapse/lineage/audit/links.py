@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from collapse.datasets.registry import DATASETS
-from collapse.records.code_digest import code_digest
+from collapse.records.code_digest import Entries, code_digest
 from collapse.records.provenance import PROJECT, RecordError, read_record, sha256
 
 OK, CHANGED, MISSING, UNKNOWN = "ok", "changed", "missing", "not recorded"
@@ -185,11 +184,10 @@ def verdict(links: Sequence[Link]) -> list[str]:
     return broken + unknown
 
 
-@cache
-def digest_here(script: str) -> str | None:
+def digest_here(script: str, entries: Entries | None) -> str | None:
     """The digest of the code that this checkout has for a recorded script; None where it has none."""
     file = PROJECT / script
-    return code_digest(file) if file.is_file() else None
+    return code_digest(file, entries=entries) if file.is_file() else None
 
 
 def job_facts(one: Link) -> dict[str, Any]:
@@ -197,7 +195,7 @@ def job_facts(one: Link) -> dict[str, Any]:
     record = one.record or {}
     names = ("rule", "wildcards", "code", "environment", "device", "threads", "started", "ended", "seconds")
     facts = {name: record[name] for name in names}
-    here = digest_here(facts["code"]["script"])
+    here = digest_here(facts["code"]["script"], facts["code"].get("entries"))
     same = None if here is None else here == facts["code"]["digest"]
     return facts | {"link": one.name, "same_code_here": same}
 

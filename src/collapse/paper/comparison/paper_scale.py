@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from collapse.paper.targets import REFERENCE_STUDY, rows_of, scale_note, settings_of, stand_ins_of
+from collapse.paper.targets import rows_of, scale_note, settings_of, stand_ins_of
+from collapse.study.parameters import REFERENCE_STUDY
 from collapse.study.runs import experiment_runs
 
 EVERY_SETTING = ("grid", "vit")  # the others are of one architecture and dataset
