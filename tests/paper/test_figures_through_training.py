@@ -10,9 +10,11 @@ from synthetic import fail, load_script, make_paper, undertrain
 
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.selection import select
+from collapse.paper.targets import target_settings, targets_of
 from collapse.study.parameters import load_parameters
 
-FIGURES = load_parameters(ROOT / "params.yaml")["figures"]
+PARAMETERS = load_parameters(ROOT / "params.yaml")
+FIGURES = targets_of(PARAMETERS, "paper", "figures")
 SIX = ["SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW"]
 
 
@@ -24,7 +26,7 @@ def paper():
 def drawn(number: int, runs, history, **changes):
     """The paper's figure of that number."""
     target = FIGURES[f"figure_{number}"]
-    settings = target["settings"] | changes
+    settings = target_settings(PARAMETERS, "paper", target["settings"]) | changes
     return load_script(f"figures/{target['script']}.py").draw(runs, history, **settings)
 
 

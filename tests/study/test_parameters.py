@@ -24,16 +24,14 @@ def test_schema_knows_what_the_registries_know():
 
     names = SCHEMA["$defs"]
     settings = names["settings"]["properties"]
-    assert names["architecture"]["enum"] == list(ARCHITECTURES)
-    assert names["dataset"]["enum"] == list(DATASETS)
-    assert names["optimizer"]["enum"] == list(OPTIMIZERS)
+    assert sorted(names["architecture"]["enum"]) == sorted(ARCHITECTURES)
+    assert sorted(names["dataset"]["enum"]) == sorted(DATASETS)
+    assert sorted(names["optimizer"]["enum"]) == sorted(OPTIMIZERS)
     assert settings["schedule"]["enum"] == list(SCHEDULES)
     assert set(settings) == {*SETTINGS, "weight_decay_scale"}
     sizes = {name: entry.smallest_image_size for name, entry in ARCHITECTURES.items()}
     assert sizes == SMALLEST_IMAGE
     assert names["pack_by"]["items"]["enum"] == list(SETTINGS)
-    speeds = SCHEMA["properties"]["images_per_second"]
-    assert list(speeds["properties"]) == speeds["required"] == list(ARCHITECTURES)
 
 
 def set_row(parameters, **changes):
@@ -61,11 +59,15 @@ BAD = {
         speed(ResNet9=0),
         ["images_per_second.ResNet9", "greater than 0"],
     ),
+    "a speed of no architecture": (
+        speed(ResNet8=1),
+        ["unknown architecture 'ResNet8'", "did you mean 'ResNet"],
+    ),
     "packs without length": (top(pack_minutes=0), ["pack_minutes", "greater than 0"]),
     "unknown top-level key": (top(sutdy=1), ["'sutdy'", "did you mean 'study'"]),
     "unknown key in a row": (row(momentun=0.9), ["rows[0]", "did you mean 'momentum'"]),
     "unknown optimizer": (row(optimizer="AdamV"), ["optimizer 'AdamV'", "did you mean 'Adam"]),
-    "unknown optimizer in a list": (row(optimizer=["SGD", "Lion"]), ["'Lion'", "one of SGD"]),
+    "unknown optimizer in a list": (row(optimizer=["SGD", "qqq"]), ["'qqq'", "one of SGD"]),
     "number as text": (row(weight_decay="5e-4"), ["weight_decay", "'5e-4'", "0.0005"]),
     "number as text in a list": (row(weight_decay=[0, "5e-4"]), ["weight_decay[1]", "0.0005"]),
     "text for a number": (row(momentum="high"), ["momentum", "'high'", "write a number"]),

@@ -27,8 +27,9 @@ from collapse.study.runs import records, run_table, unique_runs
 from collapse.study.schedules import is_measured
 
 NETWORK = ("architecture", "dataset", "image_size", "train_size", "width")
+USUAL_SIZE = ("FashionMNIST", 32)
 PAPERS_SIZE = {  # at which params.yaml gives images_per_second
-    "ResNet9": ("FashionMNIST", 32), "VGG9": ("FashionMNIST", 32), "MLP": ("Separable", 1),
+    "MLP": ("Separable", 1),
     "UFM": ("Indices", 1), "ViT": ("CIFAR10", 32), "ResNet50": ("ImageNet", 224),
 }  # fmt: skip
 
@@ -103,7 +104,7 @@ def statistics_bytes(num_classes: int, num_features: int) -> int:
 
 def flops_per_second(architecture: str, images_per_second: float) -> float:
     """What a speed of training at the paper's sizes means in arithmetic."""
-    dataset, image_size = PAPERS_SIZE[architecture]
+    dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
     size = DATASETS[dataset].train_size
     return 3 * images_per_second * forward_flops(architecture, dataset, image_size, size, 1.0)
 
@@ -130,7 +131,7 @@ def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[st
     for architecture, width, speed in zip(
         named.architecture, named.width.astype(float), its.value, strict=True
     ):
-        dataset, image_size = PAPERS_SIZE[architecture]
+        dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
         size = (dataset, image_size, DATASETS[dataset].train_size)
         arithmetic = [forward_flops(architecture, *size, wide) for wide in (width, 1.0)]
         found[architecture] = speed * arithmetic[0] / arithmetic[1]

@@ -240,7 +240,14 @@ def parts_of_packs(
 
 
 def run_minutes(run: Mapping[str, Any], images_per_second: Mapping[str, float]) -> float:
-    """How long its training should take where `images_per_second`, by architecture, is the speed."""
+    """How long its training should take where `images_per_second`, by architecture, is the speed.
+
+    Raises ParameterError for an architecture without one.
+    """
+    if run["architecture"] not in images_per_second:
+        raise ParameterError(
+            f"images_per_second: no speed of {run['architecture']}; add one, a guess will do"
+        )
     return run["epochs"] * run["train_size"] / images_per_second[run["architecture"]] / 60
 
 
