@@ -21,9 +21,10 @@ from collapse.training.steps import FlatParameters
 SHAPE = {"channels": 1, "image_size": 16, "num_classes": 10, "train_size": 100, "width": 0.125}
 
 
-def test_every_architecture_is_used_somewhere(parameters):
+def test_every_architecture_of_the_paper_is_used_somewhere(parameters):
     tables = [run_table(parameters, study) for study in parameters["studies"]]
-    assert set(ARCHITECTURES) == {name for table in tables for name in table.architecture}
+    used = {name for table in tables for name in table.architecture}
+    assert used >= {"ResNet9", "VGG9", "MLP", "UFM", "ViT", "ResNet50"}
 
 
 @pytest.mark.parametrize("name", ["MLP", "ViT"])
