@@ -8,17 +8,18 @@ DEVICE ?= cuda
 VENV   := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo evidence paper study cluster report record restore changed bench test lint format clean
+.PHONY: help setup doctor demo evidence paper study cluster report record restore changed bench test lint format clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## build the environment in .venv, versions locked in envs/lock.txt
+setup: ## build the environment in .venv, versions locked in envs/lock.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make setup: no $(PYTHON) here; install Python 3.11 to 3.13, or name one: make setup PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) src/collapse/files/environment.py
 
-.venv/ready: pyproject.toml envs/lock.txt
-	$(PYTHON) -m venv .venv
-	$(VENV)/pip install --quiet --constraint envs/lock.txt --editable '.[workflow,cluster,dev]'
-	@touch $@
+doctor: ## what setup, the demo and the studies need, and whether it is here (STUDY=demo)
+	@$(PYTHON) src/collapse/files/environment.py check
+	@PYTHONPATH=src $(shell $(VENV)/python -c "" 2>/dev/null && echo $(VENV)/python || echo $(PYTHON)) -m collapse doctor $(STUDY)
 
 demo: setup ## every table and figure of the demo study: minutes on two cores, no network
 	$(VENV)/snakemake --cores $(CORES) --config study=demo
@@ -76,4 +77,5 @@ format: setup ## write the form that `make lint` wants
 	$(VENV)/snakefmt Snakefile workflow/rules
 
 clean: ## remove results of the study (STUDY=demo); downloads, other studies and DVC's cache stay
+	@case '$(STUDY)' in ''|*[!A-Za-z0-9_]*) echo "make clean: STUDY names no study; make clean STUDY=demo removes results/demo" >&2; exit 1;; esac
 	rm -rf results/$(STUDY)

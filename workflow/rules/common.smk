@@ -1,11 +1,13 @@
 # The set-up: parameters checked, and from them what the rules need by name.
 import os
 import shutil
+import sys
 from math import ceil
 
 from snakemake.exceptions import WorkflowError
 
 from collapse.datasets import DATASETS
+from collapse.files.environment import problem_of_path
 from collapse.files.errors import InputError
 from collapse.measuring.evidence_files import evidence_files, measured_experiments
 from collapse.paper.comparison.paper_scale import paper_scale
@@ -34,6 +36,8 @@ from collapse.study.parameters import (
 )
 from collapse.study.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
 
+if problem := problem_of_path(sys.executable):
+    raise WorkflowError(problem)
 try:
     load_parameters("params.yaml")  # Snakemake's own reading is silent about keys that stand twice
     validate_parameters(config, source="params.yaml")

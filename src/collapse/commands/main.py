@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from collapse.files.errors import InputError
+from collapse.files.errors import InputError, in_one_line
 
 COMMANDS = {
+    "doctor": "what a study needs, and whether it is here",
     "runs": "print the run table of a study",
     "plan": "what a study costs: jobs, arithmetic, bytes, hours",
     "train": "train without the workflow, where PyTorch is all there is",
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `collapse runs paper | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that is read-only
+        print(f"collapse: {in_one_line(error)}", file=sys.stderr)
+        return 2
 
 
 def parser(*, chosen: str | None) -> argparse.ArgumentParser:

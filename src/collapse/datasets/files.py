@@ -32,18 +32,44 @@ def verified_files(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Pa
     (unpacked into `cache`, since root may be read-only); what is nowhere is downloaded into `cache`.
     Raises DatasetError when a file is truncated or altered, or is nowhere and cannot be downloaded.
     """
-    found = {}
+    found = unpacked_files(dataset, root=root, cache=cache)
     for file in dataset.files:
-        for base in (root, cache):
-            path = base / dataset.folder / file.name
-            if file.name not in found and path.is_file():
-                check_md5(path, file.md5, remedy=_remedy(dataset))
-                found[file.name] = path
+        if file.name in found:
+            check_md5(found[file.name], file.md5, remedy=_remedy(dataset))
     missing = tuple(file for file in dataset.files if file.name not in found)
     if missing:
         folder = _fill_cache(dataset, missing, root=root, cache=cache)
         found |= {file.name: folder / file.name for file in missing}
     return found
+
+
+def unpacked_files(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Path]:
+    """Those of the dataset's files that lie unpacked, by their names: under `root` or else under `cache`."""
+    folders = [base / dataset.folder for base in (cache, root)]
+    places = [(file.name, folder / file.name) for folder in folders for file in dataset.files]
+    return {name: path for name, path in places if path.is_file()}
+
+
+def missing_files(dataset: Dataset, *, root: Path, cache: Path) -> Files:
+    """The files that lie nowhere, unpacked or packed: those that would have to be downloaded."""
+    found = unpacked_files(dataset, root=root, cache=cache)
+    left = tuple(file for file in dataset.files if file.name not in found)
+    if dataset.source == "idx":
+        return tuple(file for file in left if packed_file(dataset, file, root=root) is None)
+    return left if archive_of(dataset, root=root) is None else ()
+
+
+def packed_file(dataset: Dataset, file: DataFile, *, root: Path) -> Path | None:
+    """Where one file lies as .gz."""
+    places = [root / folder / f"{file.name}.gz" for folder in (dataset.folder, dataset.plain_folder)]
+    return next((path for path in places if path.is_file()), None)
+
+
+def archive_of(dataset: Dataset, *, root: Path) -> Path | None:
+    """Where the one archive lies that has all files."""
+    folders = (root, root / dataset.plain_folder)
+    places = [folder / name for folder in folders for name in dataset.archives]
+    return next((path for path in places if path.is_file()), None)
 
 
 def check_md5(path: Path, expected: str, *, remedy: str, shown_as: str = "") -> None:
@@ -83,10 +109,7 @@ def _unpack_gz(dataset: Dataset, missing: Files, *, root: Path, into: Path) -> F
     """Unpacks those that lie under the root as .gz; returns the others."""
     left = []
     for file in missing:
-        folders = (root / dataset.folder, root / dataset.plain_folder)
-        archive = next(
-            (path for path in (one / f"{file.name}.gz" for one in folders) if path.is_file()), None
-        )
+        archive = packed_file(dataset, file, root=root)
         if archive is None:
             left.append(file)
             continue
@@ -109,9 +132,7 @@ def _unpack_tar(dataset: Dataset, missing: Files, *, root: Path, into: Path) -> 
 
     Only the members are checked, as torchvision does: a repacked archive is as good.
     """
-    folders = (root, root / dataset.plain_folder)
-    places = [folder / name for folder in folders for name in dataset.archives]
-    archive = next((path for path in places if path.is_file()), None)
+    archive = archive_of(dataset, root=root)
     if archive is None:
         return missing
     by_member = {f"{dataset.folder}/{file.name}": file for file in missing}

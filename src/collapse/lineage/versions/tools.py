@@ -11,6 +11,7 @@ from pathlib import Path
 
 from collapse.lineage.versions.snakemake_records import VersionError
 from collapse.lineage.versions.stored import stages_of
+from collapse.records.provenance import git
 
 
 def call(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -69,6 +70,14 @@ def in_words(change: str | dict) -> list[str]:
             of_keys = how if isinstance(how, str) else ", ".join(f"{key} {was}" for key, was in how.items())
             lines.append(f"{kind}: {name} {of_keys}".rstrip())
     return lines
+
+
+def is_clone() -> bool:
+    """Whether this folder is a checkout of git's, without which DVC does nothing."""
+    try:
+        return Path(git(Path.cwd(), "rev-parse", "--show-toplevel")) == Path.cwd().resolve()
+    except (OSError, subprocess.CalledProcessError):
+        return False
 
 
 def cache_folder() -> Path:

@@ -13,6 +13,7 @@ from collapse.lineage.versions.snakemake_records import VersionError, restore_re
 from collapse.study.parameters import load_parameters
 
 RECORDED = Path("workflow/recorded.yaml")
+NO_CLONE = "this folder is no clone, without which DVC has no versions; git clone instead of a download has"
 SHOWN = 10  # problems, a line each
 
 
@@ -36,6 +37,9 @@ def record(study: str) -> int:
     if folder := load_parameters("params.yaml")["studies"][study].get("evidence"):
         print(f"results/{study} is made of {folder}, which git has: nothing for DVC to keep")
         return 0
+    if not tools.is_clone():
+        print(f"results/{study} is made, and no version of it is recorded: {NO_CLONE}")
+        return 0
     write_archive(study)
     add_to_recorded(study)
     tools.commit(study)
@@ -57,8 +61,11 @@ def add_to_recorded(study: str) -> None:
 
 def changed(study: str) -> int:
     """Print what both tools say; 0 where both say up to date. Raises VersionError."""
-    planned, stages = tools.planned_jobs(study), tools.changed_stages(study)
+    planned, stages = tools.planned_jobs(study), tools.changed_stages(study) if tools.is_clone() else None
     print(f"Snakemake: results/{study}: " + (tools.jobs_in_words(planned) if planned else "up to date"))
+    if stages is None:
+        print(f"DVC: {NO_CLONE}")
+        return int(bool(planned))
     print(f"DVC: results/{study}: " + (", ".join(stages) if stages else "up to date"))
     for stage, words in stages.items():
         for line in words:
@@ -68,6 +75,8 @@ def changed(study: str) -> int:
 
 def restore(study: str) -> int:
     """The results of dvc.lock, verified before a file is touched; then `changed`. Raises VersionError."""
+    if not tools.is_clone():
+        raise VersionError(f"no results to bring back: {NO_CLONE}")
     outputs, cache = stored.outputs_of(study), tools.cache_folder()
     said = ""
     if "missing" in stored.unusable(outputs, cache=cache).values():
