@@ -164,7 +164,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=12_800, help="of the trainer's epochs")
     chosen = parser.parse_args()
     if chosen.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch sees no GPU here; --device cpu shows that all stages work")
+        sys.exit("on_gpu.py: torch sees no GPU here; --device cpu shows that all stages work")
     for name in ("data", "out", "results", "evidence", "params"):
         setattr(chosen, name, getattr(chosen, name).absolute())  # commands run in the project's folder
     return chosen

@@ -15,27 +15,9 @@ from pathlib import Path
 import pandas as pd
 from alternating import record, spread
 
-from collapse.records.provenance import read_record
+from collapse.measuring.pace import beside_training, seconds_by_rule
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def beside_training(results: Path) -> pd.Series:
-    """By pack, the seconds of its job that no training took."""
-    found = {}
-    for file in sorted((results / "benchmarks/train").glob("*.tsv")):
-        job = read_record(results / f"lineage/train/{file.stem}.json")
-        seconds = pd.read_csv(file, sep="\t").s.iloc[0]
-        trained = pd.read_parquet(results / f"packs/{file.stem}/outcomes.parquet").seconds.sum()
-        if len(job["params"]["runs"]) and seconds > trained:
-            found[file.stem] = seconds - trained
-    return pd.Series(found, dtype=float)
-
-
-def seconds_by_rule(results: Path) -> pd.DataFrame:
-    """A row a job: rule and seconds."""
-    jobs = [read_record(file) for file in sorted((results / "lineage").rglob("*.json"))]
-    return pd.DataFrame([{"rule": job["rule"], "seconds": job["seconds"]} for job in jobs])
 
 
 def main() -> None:

@@ -10,18 +10,23 @@ from collapse.commands.plan import (
     forward_flops,
     measured_epochs,
     measured_speeds,
+    pace_from,
     plan_table,
     run_bytes,
     run_flops,
+    run_steps,
     statistics_bytes,
 )
 from collapse.files.errors import InputError
-from collapse.study.runs import run_table
+from collapse.measuring.pace import GUESSED, Pace, fitted, trained_on
+from collapse.study.parameters import load_parameters
+from collapse.study.runs import run_table, unique_runs
 from collapse.training.images import load_images
 from collapse.training.pack_files import prefixed
 from collapse.training.run import train_run
 
 PAPERS = ("FashionMNIST", 32, 60_000, 1.0)
+FREE = Pace(None, 0.0, 0.0, 0.0, "steps and jobs that cost nothing")
 
 
 def test_the_papers_count():
@@ -69,11 +74,13 @@ def test_the_plan_of_the_paper(parameters):
     assert plan.trainings.iloc[-1] == plan.trainings[:-1].sum() == 4153
     assert plan.packs.iloc[-1] == table.pack.nunique()
     assert 70_000 < grid.petaflop.sum() < 85_000
-    assert plan.hours.to_numpy() == pytest.approx(plan.petaflop / 200e-3 / 3600)
+    free = plan_table(table, images_per_second=parameters["images_per_second"], teraflops=200, pace=FREE)
+    assert free.hours.to_numpy() == pytest.approx(plan.petaflop / 200e-3 / 3600)
+    assert (plan.hours > free.hours).all() and plan.hours.iloc[-1] < 1.2 * free.hours.iloc[-1]
     speeds = parameters["images_per_second"]
-    slow = plan_table(table, images_per_second=speeds, teraflops=None)
+    slow = plan_table(table, images_per_second=speeds, teraflops=None, pace=FREE)
     twice = {name: 2 * speed for name, speed in speeds.items()}
-    fast = plan_table(table, images_per_second=twice, teraflops=None)
+    fast = plan_table(table, images_per_second=twice, teraflops=None, pace=FREE)
     assert slow.hours.to_numpy() == pytest.approx(2 * fast.hours.to_numpy())
 
 
@@ -114,3 +121,55 @@ def test_the_command(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["plan", "demo", "--teraflops", "-1"])
     assert "invalid positive value" in capsys.readouterr().err
+
+
+def test_steps_are_batches(tiny_run):
+    """300 images in batches of 64, five epochs; 400 a measurement, of which there are five and the last."""
+    assert measured_epochs(tiny_run) == 5
+    assert run_steps(tiny_run) == 5 * 5 + 7 * 6, "the last smaller batch too"
+
+
+def test_the_fit_finds_speed_and_cost_of_a_step():
+    flops, steps = [1e9, 4e9, 2e9, 8e9, 1e9], [100, 100, 1000, 50, 3000]
+    seconds = [f / 2e9 + 0.01 * n for f, n in zip(flops, steps, strict=True)]
+    assert fitted(flops, steps, seconds) == pytest.approx((2e9, 0.01))
+    speed, cost = fitted(flops, steps, [f / 2e9 for f in flops])
+    assert speed == pytest.approx(2e9) and cost == pytest.approx(0, abs=1e-9)
+    speed, cost = fitted(flops, steps, [0.01 * n for n in steps])
+    assert cost == pytest.approx(0.01) and speed > 1e15
+    speed, cost = fitted([1e9, 2e9, 3e9], [30, 20, 10], [1.0, 2.0, 3.0])
+    assert speed == pytest.approx(1e9) and cost == pytest.approx(0, abs=1e-9), "never below zero"
+
+
+def test_a_small_study_takes_minutes(parameters, tmp_path):
+    """What starting jobs and taking steps costs is most of it."""
+    table = run_table(parameters, "demo")
+    guessed = pace_from(parameters, tmp_path, study="demo", device="cpu")
+    assert guessed == GUESSED
+    plan = plan_table(table, images_per_second=parameters["images_per_second"], teraflops=None, targets=30)
+    assert 0.05 < plan.hours.iloc[-1] < 0.5
+    assert plan.architecture.tolist()[-2:] == ["tables, figures", "all"]
+    assert plan.hours[:-1].sum() == pytest.approx(plan.hours.iloc[-1])
+
+
+@pytest.mark.workflow
+def test_the_plan_of_a_study_is_what_it_took(finished, capsys):
+    """The tiny study on this machine, planned from its own records: its trainings to a third."""
+    parameters = load_parameters(finished / "params.yaml")
+    results = finished / "results"
+    pace = pace_from(parameters, results, study="tiny", device="cpu")
+    assert pace.flops_per_second and pace.job_seconds > 0 and pace.target_seconds > 0
+    runs = unique_runs(run_table(parameters, "tiny"))
+    taken = trained_on(results / "tiny", device="cpu")
+    assert 8 <= len(taken) < len(runs), "one diverges"
+    only = pace._replace(job_seconds=0.0)
+    table = run_table(parameters, "tiny")
+    its = table[table.key.isin(taken.key)]
+    plan = plan_table(its, images_per_second=parameters["images_per_second"], teraflops=None, pace=only)
+    assert 3600 * plan.hours.iloc[-1] == pytest.approx(taken.seconds.sum(), rel=0.35)
+    elsewhere = pace_from(parameters, results, study="demo", device="cpu")
+    assert elsewhere.flops_per_second is None and elsewhere.job_seconds == pace.job_seconds
+    assert pace_from(parameters, results, study="tiny", device="H100") == GUESSED
+    command = ["plan", "tiny", "--params", str(finished / "params.yaml"), "--results", str(results)]
+    assert main(command) == 0
+    assert f"trainings and their jobs in {results / 'tiny'} took on cpu" in capsys.readouterr().out

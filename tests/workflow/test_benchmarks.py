@@ -156,3 +156,12 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
         pd.testing.assert_frame_equal(
             *(table.drop(columns="seconds", errors="ignore") for table in (one, other))
         )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_without_a_gpu_all_that_a_gpu_should_show_stops_at_once(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", "9", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and not out.exists()
+    assert done.stderr == "on_gpu.py: torch sees no GPU here; --device cpu shows that all stages work\n"

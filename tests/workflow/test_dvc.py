@@ -199,7 +199,7 @@ def test_a_comment_is_nothing_and_a_formula_is_named_by_both(restored):
     file.write_text(other, encoding="utf-8")
     status = call(restored, "collapse", "changed", "tiny")
     assert status.returncode == 1 and "table_2" in status.stdout
-    assert "tables@tiny: changed deps: workflow/code.json tables modified" in status.stdout
+    assert "tables@tiny: changed deps: workflow/code.json tiny.tables modified" in status.stdout
     refused = call(restored, "collapse", "record", "tiny")
     assert refused.returncode == 2 and "Snakemake would run" in refused.stderr
     assert "Traceback" not in refused.stderr

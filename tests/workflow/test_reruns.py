@@ -256,8 +256,10 @@ def test_another_edition_of_a_dataset(place):
     """The checksums of its source files, in the registry: it is prepared anew and its runs trained anew."""
     registry = "src/collapse/datasets/registry.py"
     place.edit(registry, 'label="MNIST"', 'label="Digits of MNIST"')
+    assert place.jobs() == NOTHING, "an entry of a dataset that no run has"
+    place.edit(registry, 'label="Fake"', 'label="Patterns"')
     planned = place.jobs()
-    assert not {"prepare_dataset", "train"} & set(planned), "another dataset's entry"
+    assert not {"prepare_dataset", "train"} & set(planned), "the bytes are the same"
     assert planned.items() >= PACKS.items(), "but code that extraction reaches"
     place.edit(registry, 'arrays_sha256="83430852', 'arrays_sha256="00000000')
     assert place.jobs().items() >= {"prepare_dataset": 1, "train": 4, **PACKS, "collect": 1}.items()

@@ -7,6 +7,7 @@ a training step is three of them, and every measurement one over the training an
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,9 @@ from collapse.architectures import ARCHITECTURES, Network
 from collapse.commands.arguments import add_folder, add_params, add_study, positive
 from collapse.datasets import DATASETS
 from collapse.files.errors import InputError
+from collapse.measuring.pace import GUESSED, LEAST_RUNS, Pace, fitted, pace_of, trained_on
 from collapse.metrics.class_statistics import ClassStatistics, to_arrays
+from collapse.paper.targets import targets_of
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import records, run_table, unique_runs
 from collapse.study.schedules import is_measured
@@ -138,13 +141,46 @@ def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[st
     return found
 
 
-def plan_table(
-    table: pd.DataFrame, *, images_per_second: Mapping[str, float], teraflops: float | None
-) -> pd.DataFrame:
-    """A row an architecture and dataset of a run table, then the sum over all.
+def run_steps(run: Mapping[str, Any]) -> int:
+    """Batches of its training, and of the passes that measure it."""
+    images = run["train_size"] + DATASETS[run["dataset"]].test_size
+    measured = math.ceil(images / run["batch_size"]) * (measured_epochs(run) + 1)
+    return run["epochs"] * math.ceil(run["train_size"] / run["batch_size"]) + measured
 
-    Columns: architecture, dataset, trainings, packs, petaflop, gigabytes, hours (of one device that computes
-    `teraflops` in 1e12 a second or, where that is None, trains `images_per_second` at the paper's sizes).
+
+def pace_from(parameters: Mapping[str, Any], results: Path, *, study: str, device: str) -> Pace:
+    """How fast trainings and jobs of a study were on a device; else a guess.
+
+    Of another study's results, that with the most trainings, only what a job costs beside its work is taken:
+    its networks are others.
+    """
+    taken = {name: trained_on(results / name, device=device) for name in parameters["studies"]}
+    source = study if len(taken[study]) >= LEAST_RUNS else max(taken, key=lambda name: len(taken[name]))
+    seconds = taken[source].set_index("key").seconds
+    runs = [run for run in records(unique_runs(run_table(parameters, source))) if run["key"] in seconds]
+    if len(runs) < LEAST_RUNS:
+        return GUESSED
+    speed = (GUESSED.flops_per_second, GUESSED.step_seconds)
+    if source == study:
+        parts = ([run_flops(run) for run in runs], [run_steps(run) for run in runs])
+        speed = fitted(*parts, [seconds[run["key"]] for run in runs])
+    return pace_of(results / source, speed=speed, runs=len(runs), device=device)
+
+
+def plan_table(
+    table: pd.DataFrame,
+    *,
+    images_per_second: Mapping[str, float],
+    teraflops: float | None,
+    pace: Pace = GUESSED,
+    targets: int = 0,
+) -> pd.DataFrame:
+    """A row an architecture and dataset of a run table, one of the tables and figures, the sum over all.
+
+    Columns: architecture, dataset, trainings, packs, petaflop, gigabytes, hours of one device that does one
+    job after the other: it computes `teraflops` in 1e12 a second, or as `pace` says or, where that does not,
+    trains `images_per_second` at the paper's sizes; steps and jobs cost beside it what `pace` says.
+    targets: the jobs that draw tables and figures.
     """
     runs = records(unique_runs(table))
     rows = pd.DataFrame(
@@ -156,16 +192,24 @@ def plan_table(
             "gigabytes": [run_bytes(run) / 1e9 for run in runs],
         }
     )
-    speeds = {
-        name: 1e12 * teraflops if teraflops else flops_per_second(name, images_per_second[name])
-        for name in rows["architecture"].unique()
-    }
-    rows["hours"] = 1e15 * rows["petaflop"] / rows["architecture"].map(speeds) / 3600
+    given = 1e12 * teraflops if teraflops else pace.flops_per_second
+    names = rows["architecture"].unique()
+    speeds = {name: given or flops_per_second(name, images_per_second[name]) for name in names}
+    seconds = 1e15 * rows["petaflop"] / rows["architecture"].map(speeds)
+    seconds += pace.step_seconds * np.array([run_steps(run) for run in runs])
+    # Three jobs a pack: training, a pass over the data, the metrics.
+    seconds += 3 * pace.job_seconds / rows.groupby("pack")["pack"].transform("size")
+    rows["hours"] = seconds / 3600
     what = {"trainings": ("pack", "size"), "packs": ("pack", "nunique")}
     what |= {name: (name, "sum") for name in ("petaflop", "gigabytes", "hours")}
     parts = rows.groupby(["architecture", "dataset"], sort=False).agg(**what).reset_index()
     whole = rows.assign(architecture="all", dataset="").groupby(["architecture", "dataset"]).agg(**what)
-    return pd.concat([parts, whole.reset_index()], ignore_index=True)
+    drawing = targets * pace.target_seconds / 3600
+    drawn = dict.fromkeys(what, 0) | {"architecture": "tables, figures", "dataset": "", "hours": drawing}
+    whole["hours"] += drawing
+    return pd.concat(
+        [parts, pd.DataFrame([drawn] if targets else []), whole.reset_index()], ignore_index=True
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,6 +220,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", help="hours at the speed that make bench measured on it: its name, or a part"
     )
     add_folder(parser, "--benchmarks", "benchmarks/results.csv")
+    add_folder(parser, "--results", "results")
     parser.add_argument("--csv", action="store_true", help="for programs")
     add_params(parser)
 
@@ -185,22 +230,30 @@ def run(arguments: argparse.Namespace) -> int:
     parameters = load_parameters(arguments.params)
     speeds, measured = parameters["images_per_second"], {}
     table = run_table(parameters, arguments.study)
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    pace = pace_from(parameters, arguments.results, study=arguments.study, device=arguments.device or here)
     if arguments.device:
         [precision] = table.precision.mode()[:1]
         measured = measured_speeds(arguments.benchmarks, device=arguments.device, precision=precision)
+        pace = pace._replace(flops_per_second=None)  # the benchmark's speed is the paper's sizes'
+    targets = sum(len(targets_of(parameters, arguments.study, kind)) for kind in ("tables", "figures"))
     plan = plan_table(
         table,
         images_per_second={**speeds, **measured},
         teraflops=arguments.teraflops,
+        pace=pace,
+        targets=targets,
     )
     if arguments.csv:
         print(plan.to_csv(index=False), end="")
         return 0
     print(plan.to_string(index=False, float_format=lambda x: f"{x:,.3g}" if x < 100 else f"{x:,.0f}"))
     at = "images_per_second of params.yaml"
+    if pace.flops_per_second:
+        at = "their speed"
     if measured:
         at = f"the speed measured on {arguments.device} ({', '.join(measured)}), else at {at}"
     if arguments.teraflops:
         at = f"{arguments.teraflops:g} TFLOP/s"
-    print(f"\nhours: of one device, at {at}; divide by how many there are.")
+    print(f"\nhours: of one device, at {at}; divide by how many there are. With {pace.source}.")
     return 0
