@@ -51,7 +51,7 @@ def fitted(flops: Sequence[float], steps: Sequence[int], seconds: Sequence[float
 
 
 def trained_on(results: Path, *, device: str) -> pd.DataFrame:
-    """The trainings in a study's results that were finished on a device (a part of its name): key, seconds."""
+    """The trainings in a study's results that ended on a device (a part of its name): key and seconds."""
     files = sorted(results.glob("packs/*/outcomes.parquet"))
     columns = ["key", "status", "seconds", "device"]
     tables = [pd.read_parquet(file).reindex(columns=columns) for file in files]
