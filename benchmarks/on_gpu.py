@@ -73,6 +73,7 @@ def trainer(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
 def runs(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
     """Train one run, then keep it as evidence, then the next."""
     end = time.monotonic() + seconds
+    data = ["--data", chosen.data] if chosen.data.exists() else []  # the default need not
     shutil.copytree(chosen.evidence, chosen.out / "evidence", dirs_exist_ok=True)
     if not (left_over := still_wanted(chosen)):
         print("runs: evidence has all that are wanted")
@@ -84,7 +85,7 @@ def runs(chosen: argparse.Namespace, seconds: float) -> Iterator[Command]:
         kernels = ["--kernels", one.kernels] if one.kernels else []
         yield python(
             "-m", "collapse", "train", *what, "--run", one.key, *kernels, "--device", chosen.device,
-            "--data", chosen.data, "--out", results, "--hours", left / 3600,
+            *data, "--out", results, "--hours", left / 3600,
         )  # fmt: skip
         if any((results / one.study).glob(f"packs/*{one.key}/history_metrics.parquet")):
             yield python("-m", "collapse", "evidence", *what, "--results", results, "--out", evidence)
@@ -163,6 +164,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=float, default=1.0, help="of the networks that are timed")
     parser.add_argument("--samples", type=int, default=12_800, help="of the trainer's epochs")
     chosen = parser.parse_args()
+    for name in ("data", "evidence", "params"):
+        if getattr(chosen, name) != parser.get_default(name) and not getattr(chosen, name).exists():
+            parser.error(f"--{name}: {getattr(chosen, name)} is not there")
     if chosen.device == "cuda" and not torch.cuda.is_available():
         sys.exit("on_gpu.py: torch sees no GPU here; --device cpu shows that all stages work")
     for name in ("data", "out", "results", "evidence", "params"):

@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: %(default)s")
     chosen = parser.parse_args()
     results = chosen.results / chosen.study
+    if not results.is_dir():
+        parser.error(f"{results} is not there; make study STUDY={chosen.study} makes it")
     what = {"benchmark": f"overhead, {chosen.study}", "unit": "s"}
     rows = [spread(beside_training(results), case="train", quantity="a job beside its training", **what)]
     for rule, its in seconds_by_rule(results).groupby("rule").seconds:

@@ -1,12 +1,14 @@
 """The `collapse` command."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT
 
-from collapse.commands.main import main
+from collapse.commands.arguments import existing_file, existing_folder
+from collapse.commands.main import COMMANDS, main, parser
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,18 @@ def test_runs_prints_the_table_and_the_summary(capsys):
     assert "seed 3141" in text and "trainings; a run of two experiments is trained once" in text
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_path_that_is_read_must_be_there(command):
+    """Of each argument that is a path: what is written alone may be new."""
+    top = parser(chosen=command)
+    [commands] = (action for action in top._actions if action.choices)
+    of_paths = [action for action in commands.choices[command]._actions if isinstance(action.default, Path)]
+    of_paths += [action for action in commands.choices[command]._actions if action.type is Path]
+    for action in of_paths:
+        read = action.type in (existing_folder, existing_file)
+        assert read or action.dest in ("out", "output") or command == "measure", (command, action.dest)
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
@@ -37,6 +51,16 @@ def test_runs_prints_the_table_and_the_summary(capsys):
         (["runs", "demo", "--params", "absent.yaml"], "no such file"),
         (["runs", "demo", "--params", "."], "cannot be read"),
         (["measure", "absent.npz"], "absent.npz: no such file"),
+        (["claims", "demo", "--results", "typo"], "typo: no such folder"),
+        (["status", "demo", "--results", "params.yaml"], "params.yaml: not a folder"),
+        (["crate", "demo", "--results", "typo"], "typo: no such folder"),
+        (["lineage", "0123456789ab", "--results", "typo"], "typo: no such folder"),
+        (["plan", "demo", "--benchmarks", "typo.csv"], "typo.csv: no such file"),
+        (["plan", "demo", "--benchmarks", "docs"], "docs: not a file"),
+        (
+            ["evidence", "--study", "core", "--experiment", "table_2", "--results", "typo"],
+            "typo: no such folder",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments, wanted, capsys):

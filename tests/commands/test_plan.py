@@ -107,7 +107,10 @@ def test_speeds_come_from_the_benchmark(tmp_path, capsys, monkeypatch):
     assert main(["plan", "core", "--device", "GPU B", "--benchmarks", str(file)]) == 0
     assert "measured on GPU B (VGG9), else at images_per_second" in capsys.readouterr().out
     assert main(["plan", "core", "--device", "GPU B", "--benchmarks", str(tmp_path / "none.csv")]) == 2
-    assert "none.csv: no such file; make bench" in capsys.readouterr().err
+    assert "none.csv: no such file" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)  # where the default is not
+    arguments = ["plan", "core", "--device", "GPU B", "--params", str(ROOT / "params.yaml")]
+    assert main(arguments) == 2 and "no such file; make bench" in capsys.readouterr().err
 
 
 def test_the_command(capsys, monkeypatch):

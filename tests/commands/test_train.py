@@ -153,7 +153,10 @@ MISTAKES = [
     (["--study", "tiny", "--experiment", "table2"], "unknown experiment 'table2'; did you mean 'table_2'?"),
     (["--study", "tiny", "--out", "params.yaml"], "--out: params.yaml/tiny cannot be made"),
     (["--study", "tiny", "--device", "cuda"], "torch sees no GPU here; set device to auto or cpu"),
-    (["--study", "core", "--experiment", "table_2"], "FashionMNIST is not complete under absent"),
+    (["--study", "core", "--experiment", "table_2"], "FashionMNIST is not complete under empty"),
+    (["--study", "tiny", "--data", "typo"], "typo: no such folder"),
+    (["--study", "tiny", "--not-in", "evidence/typo"], "evidence/typo: no such folder"),
+    (["--study", "tiny", "--not-in", "empty"], "empty: no evidence there; name evidence/ or a study of it"),
 ]
 
 
@@ -164,7 +167,8 @@ def test_a_mistake_is_one_line_and_status_2(arguments, wanted, tmp_path, monkeyp
     write_parameters(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "collapse.datasets.torchvision_import", None)  # which would download
-    assert main(["train", "--data", "absent", *arguments]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["train", "--data", "empty", *arguments]) == 2
     error = capsys.readouterr().err
     assert wanted in error and error.count("\n") == 1
 

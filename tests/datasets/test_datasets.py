@@ -79,13 +79,16 @@ def test_checksums_are_torchvisions_cifar():
     assert cifar.filename in DATASETS["CIFAR10"].archives
 
 
-def test_environment_overrides_data_root(monkeypatch):
+def test_environment_overrides_data_root(monkeypatch, tmp_path):
     monkeypatch.delenv("COLLAPSE_DATA", raising=False)
     assert data_root("data") == Path("data")
     monkeypatch.setenv("COLLAPSE_DATA", "")
     assert data_root("data") == Path("data")
-    monkeypatch.setenv("COLLAPSE_DATA", "/elsewhere")
-    assert data_root("data") == Path("/elsewhere")
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path))
+    assert data_root("data") == tmp_path
+    monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path / "typo"))
+    with pytest.raises(DatasetError, match="typo, which is no folder; correct it or unset it"):
+        data_root("data")
 
 
 def test_torchvision_import_is_harmless_when_repeated():

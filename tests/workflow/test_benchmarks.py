@@ -127,12 +127,14 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
             [sys.executable, ROOT / "benchmarks/on_gpu.py", "--minutes", str(minutes),
              "--out", tmp_path / out, "--device", "cpu", "--study", "tiny", "--experiment", "table_2",
              "--params", tmp_path / "params.yaml", "--width", "0.0625", "--samples", "256",
-             "--data", "absent", "--results", tmp_path / f"{out}_results", "--evidence", evidence,
+             "--results", tmp_path / f"{out}_results", "--evidence", evidence,
              "--stages", *stages],
             capture_output=True, text=True, timeout=600, cwd=tmp_path,
         )  # fmt: skip
 
-    first = on_gpu(8, tmp_path / "absent", "first", "trainer")
+    empty = tmp_path / "none"
+    empty.mkdir()
+    first = on_gpu(8, empty, "first", "trainer")
     assert first.returncode == 0, first.stdout
     assert "trainer: 0, 0, 0, 0, 0" in first.stdout
     rows = pd.read_csv(tmp_path / "first/results.csv")
@@ -146,8 +148,9 @@ def test_all_that_a_gpu_should_show(finished, tmp_path, benchmark):
     )
     none_left = on_gpu(2, tmp_path / "evidence", "second", "runs")
     assert none_left.returncode == 0 and "evidence has all that are wanted" in none_left.stdout
-    (tmp_path / "none").mkdir()
-    trained = on_gpu(4, tmp_path / "none", "third", "runs")
+    mistaken = on_gpu(2, tmp_path / "absent", "mistaken", "runs")
+    assert mistaken.returncode == 2 and "absent is not there" in mistaken.stderr
+    trained = on_gpu(4, empty, "third", "runs")
     assert trained.returncode == 0 and "runs: 0, 0, 0, 0, 0, 0, 0, 0" in trained.stdout, trained.stdout
     assert "1 of 4 runs" in trained.stdout and "4 of 4 runs" in trained.stdout, "home after each"
     for name in ("runs.parquet", "history.parquet"):

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study(parser, flag=True)
     parser.add_argument("--experiment", nargs="+", required=True, help="of the study, one or several")
     add_folder(parser, "--results", "results")
-    add_folder(parser, "--out", "evidence")
+    add_folder(parser, "--out", "evidence", written=True)
     add_params(parser)
 
 

@@ -34,8 +34,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit status: 0, or 2 with one line on stderr for bad input."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = parser(chosen=arguments[0] if arguments else None).parse_args(arguments)
     try:
+        chosen = parser(chosen=arguments[0] if arguments else None).parse_args(arguments)
         return chosen.run(chosen)
     except InputError as error:
         print(f"collapse: {error}", file=sys.stderr)

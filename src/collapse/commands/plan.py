@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from collapse.architectures import ARCHITECTURES, Network
-from collapse.commands.arguments import add_folder, add_params, add_study, positive
+from collapse.commands.arguments import add_folder, add_params, add_study, existing_file, positive
 from collapse.datasets import DATASETS
 from collapse.files.errors import InputError
 from collapse.measuring.pace import GUESSED, LEAST_RUNS, Pace, fitted, pace_of, trained_on
@@ -118,7 +118,7 @@ def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[st
     device: the name of what they were measured on, or a part of it. precision: in which they were. A narrow
     network's speed counts by its arithmetic. Raises InputError where nothing was measured so.
     """
-    if not benchmarks.exists():
+    if not benchmarks.exists():  # the default: one that is named is there
         raise InputError(f"{benchmarks}: no such file; make bench measures and writes it")
     table = pd.read_csv(benchmarks)
     trained = table[(table.quantity == "speed") & (table.case == "ours")]
@@ -219,7 +219,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", help="hours at the speed that make bench measured on it: its name, or a part"
     )
-    add_folder(parser, "--benchmarks", "benchmarks/results.csv")
+    parser.add_argument(
+        "--benchmarks",
+        type=existing_file,
+        default=Path("benchmarks/results.csv"),
+        help="default: %(default)s",
+    )
     add_folder(parser, "--results", "results")
     parser.add_argument("--csv", action="store_true", help="for programs")
     add_params(parser)

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from collapse.commands.arguments import add_folder, add_params, add_study, positive
+from collapse.commands.arguments import add_folder, add_params, add_study, existing_folder, positive
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import require_training, runs_in_evidence, same_runs
+from collapse.measuring.evidence_files import require_evidence, require_training, runs_in_evidence, same_runs
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.parameters import ParameterError, load_parameters, suggestion
@@ -45,14 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
     parser.add_argument("--run", nargs="+", default=[], help="keys: these runs alone, in this order")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
-    add_folder(parser, "--out", "results")
+    add_folder(parser, "--out", "results", written=True)
     parser.add_argument(
         "--hours", type=positive, help="stop in time, with status 3; the same command goes on"
     )
     parser.add_argument(
-        "--data", type=Path, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
+        "--data", type=existing_folder, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
     )
-    parser.add_argument("--not-in", type=Path, help="evidence, as evidence/core, whose runs are left out")
+    parser.add_argument(
+        "--not-in", type=existing_folder, help="evidence, as evidence/core, whose runs are left out"
+    )
     add_params(parser)
 
 
@@ -62,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_training(parameters, arguments.study)
     table = run_table(parameters, arguments.study)
     device = arguments.device or parameters["device"]
+    if arguments.not_in:
+        require_evidence(arguments.not_in)
     known = same_runs(table, runs_in_evidence(arguments.not_in)) if arguments.not_in else ()
     chosen = chosen_runs(table, arguments.experiment, known=known)
     if not chosen:

@@ -93,8 +93,14 @@ class Dataset:
 
 
 def data_root(configured: str | os.PathLike) -> Path:
-    """Where the user keeps datasets: COLLAPSE_DATA when set, else `configured` (params.yaml)."""
-    return Path(os.environ.get("COLLAPSE_DATA") or configured).expanduser()
+    """Where the user keeps datasets: COLLAPSE_DATA when set, else `configured` (params.yaml).
+
+    Raises DatasetError where COLLAPSE_DATA names no folder: all would be downloaded beside what is there.
+    """
+    named = os.environ.get("COLLAPSE_DATA")
+    if named and not Path(named).expanduser().is_dir():
+        raise DatasetError(f"COLLAPSE_DATA names {named}, which is no folder; correct it or unset it")
+    return Path(named or configured).expanduser()
 
 
 def get_dataset(name: str) -> Dataset:

@@ -99,6 +99,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def require_evidence(place: Path) -> None:
+    """Raises EvidenceError where there is none: every run would be one that it has not."""
+    if not evidence_folders(place):
+        raise EvidenceError(f"{place}: no evidence there; name evidence/ or a study of it, as evidence/core")
+
+
 def runs_in_evidence(place: Path) -> pd.DataFrame:
     """The runs of all evidence at `place`, evidence/ or evidence/{study}, each once. Raises EvidenceError."""
     tables = [runs_of(folder) for folder in evidence_folders(place)]
