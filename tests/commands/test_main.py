@@ -54,6 +54,7 @@ def test_every_path_that_is_read_must_be_there(command):
         (["claims", "demo", "--results", "typo"], "typo: no such folder"),
         (["status", "demo", "--results", "params.yaml"], "params.yaml: not a folder"),
         (["crate", "demo", "--results", "typo"], "typo: no such folder"),
+        (["lineage", "docs"], "docs is a folder; name a file in it, or the key of a run"),
         (["lineage", "0123456789ab", "--results", "typo"], "typo: no such folder"),
         (["plan", "demo", "--benchmarks", "typo.csv"], "typo.csv: no such file"),
         (["plan", "demo", "--benchmarks", "docs"], "docs: not a file"),

@@ -55,7 +55,7 @@ def test_every_target_has_a_section(parameters):
         assert section_of(target)[0] != FURTHER, target
     assert section_of("table_2") == section_of("figure_8") == ("1 Main results", None)
     assert section_of("figure_56") == (APPENDIX, "Fig. 52-56: VGG9 on MNIST")
-    assert section_of("table_9")[0] == section_of("loss")[0] == FURTHER
+    assert section_of("table_9")[0] == section_of("figure_grid_2")[0] == FURTHER
 
 
 def test_items_sort_by_number_and_say_what_they_show():
@@ -67,6 +67,8 @@ def test_items_sort_by_number_and_say_what_they_show():
     assert item_title("theory", "alpha(t) as theorem 3.1 has it.", aliases={}) == (
         "Theory: alpha(t) as theorem 3.1 has it"
     )
+    assert item_title("figure_my_histogram", "Of NC3.", aliases={}) == "Figure my histogram: Of NC3"
+    assert item_title("figure_grid_2", "Of NC3.", aliases={}) == "Figure grid 2: Of NC3"
     assert len(in_report("table_2", "Final metrics.")["labels"]) == 1
 
 

@@ -43,7 +43,7 @@ BAD_TARGETS = {
         ["figures.figure_1.settings.columns: 'two' is text, not a number"],
     ),
     "a name for a list": (figure(optimizers="SGD"), ["figure_7.settings.optimizers: found 'SGD'"]),
-    "no name": (figure(dataset=["MNIST"]), ["figure_7.settings.dataset: found ['MNIST'] where a string or"]),
+    "no name": (figure(dataset=["MNIST"]), ["figure_7.settings.dataset: found ['MNIST'] where text or"]),
     "an empty list": (
         lambda p: p["figures"]["figure_1"]["settings"].update(panels=[]), ["settings.panels: is empty"],
     ),

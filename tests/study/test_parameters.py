@@ -9,10 +9,9 @@ from conftest import ROOT
 
 from collapse.datasets import DATASETS
 from collapse.optimizers import OPTIMIZERS
-from collapse.paper.targets import (
-    rows_of,
-)
-from collapse.study.parameters import ParameterError, load_parameters, validate_parameters
+from collapse.paper.target_checks import check_targets
+from collapse.paper.targets import rows_of
+from collapse.study.parameters import COMMAND_LINE, ParameterError, load_parameters, validate_parameters
 from collapse.study.runs import SETTINGS, SMALLEST_IMAGE, crossed, run_table
 from collapse.study.schedules import SCHEDULES, sum_of_schedule
 
@@ -80,8 +79,13 @@ BAD = {
     "not a number": (row(weight_decay=float("nan")), ["weight_decay", "not a finite number"]),
     "infinite": (row(learning_rate=float("inf")), ["learning_rate", "not a finite number"]),
     "a seed no generator takes": (row(seed=2**40), ["seed", "too large"]),
-    "half an epoch": (row(epochs=1.5), ["epochs", "1.5"]),
-    "boolean for a number": (row(momentum=True), ["momentum", "True"]),
+    "half an epoch": (row(epochs=1.5), ["epochs", "found 1.5 where a whole number or a list is needed"]),
+    "boolean for a number": (row(momentum=True), ["momentum", "found True where a number or a list"]),
+    "a number for text": (top(data_root=1), ["data_root: found 1 where text is needed"]),
+    "a name of a study": (
+        lambda p: p["studies"].update({"my study": p["studies"]["demo"]}),
+        ["studies: 'my study' is not a usable name; use a letter, then letters, digits and _"],
+    ),
     "unknown study": (top(study="dmeo"), ["study", "'dmeo'", "demo"]),
     "no rows": (grid(rows=[]), ["rows", "is empty"]),
     "rows that are no list": (grid(rows=None), ["grid.rows", "nothing", "a list is needed"]),
@@ -104,6 +108,41 @@ def test_bad_parameters_are_refused_in_one_line(parameters, case):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (top(sutdy="mini"), "--config: the top level: unknown key 'sutdy'; did you mean 'study'?"),
+        (top(study="dmeo"), "--config: study: unknown study 'dmeo'"),
+        (
+            lambda p: p["studies"]["demo"]["defaults"].update(epochs="5"),
+            "--config: studies.demo.defaults.epochs: '5' is text, not a number; write it as 5; "
+            "Snakemake takes all that is nested there as text: set it in the file",
+        ),
+        (
+            lambda p: p["figures"]["figure_1"].update(settings="3"),
+            "--config: figures.figure_1.settings: found '3' where a mapping is needed",
+        ),
+    ],
+)
+def test_what_the_command_line_changed_is_not_blamed_on_the_files(parameters, change, wanted):
+    change(parameters)
+    with pytest.raises(ParameterError) as caught:
+        validate_parameters(parameters, source=COMMAND_LINE)
+    assert str(caught.value).startswith(wanted)
+
+
+def test_a_figure_may_have_a_name_of_its_own(parameters):
+    figures = parameters["figures"]
+    figures["figure_histogram"] = figures["figure_7"]
+    parameters["tables"]["table_mine"] = parameters["tables"]["table_2"]
+    validate_parameters(parameters, source="params.yaml")
+    check_targets(parameters)
+    figures["histogram"] = figures["figure_7"]
+    words = "targets.yaml: figures: 'histogram' is not a usable name; use figure_ and the paper's number or"
+    with pytest.raises(ParameterError, match=words):
+        validate_parameters(parameters, source="params.yaml")
+
+
 BAD_RUNS = {
     "num_runs": (
         lambda p: p["studies"]["demo"]["experiments"]["table_2"].update(num_runs=7),
@@ -112,6 +151,10 @@ BAD_RUNS = {
     "train_size": (lambda p: set_row(p, train_size=5000), "train_size 5000 is more than the 1500"),
     "fraction": (lambda p: set_row(p, coupled_fraction=0.5), "coupled_fraction goes with"),
     "part of a channel": (lambda p: set_row(p, width=0.1), "width 0.1"),
+    "a batch of more than all": (
+        lambda p: set_row(p, batch_size=2000),
+        "batch_size 2000 is more than the 1500 images that are trained on",
+    ),
     "a batch of one": (lambda p: set_row(p, batch_size=1499), "leaves a batch of one"),
     "one image a class": (lambda p: set_row(p, train_size=10), "two a class"),
     "small image": (lambda p: set_row(p, image_size=4), "image_size 4"),

@@ -24,7 +24,7 @@ from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
 from collapse.datasets.preprocessing import black_pixel
 from collapse.optimizers import OPTIMIZERS
-from collapse.training import run_state
+from collapse.training import packs, run_state
 from collapse.training.images import load_images
 from collapse.training.pack_files import PackFileError, PackPaths
 from collapse.training.pack_lock import PackBusyError, only_trainer
@@ -291,6 +291,20 @@ def test_signals_save_and_kills_do_no_harm(folder, undisturbed):
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
     assert_ends_as(undisturbed, folder)
+
+
+def test_an_interrupted_job_says_where_nothing_was_saved(folder, monkeypatch, capsys):
+    """Stopped in the first epoch, before there is a state."""
+
+    def stop(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(packs, "train_run", stop)
+    with pytest.raises(SystemExit):
+        train_here(folder, save_every_minutes=5)
+    words = "is not saved; run again and it begins anew, the runs of the pack that have ended are kept"
+    said = capsys.readouterr().err
+    assert words in said and "goes on from there" not in said
 
 
 def test_an_interrupted_job_says_where_it_goes_on(folder, undisturbed, monkeypatch, caplog):

@@ -29,6 +29,7 @@ from collapse.records.code_json import keep_code_digests
 from collapse.study.entries import entries_of, entries_used
 from collapse.study.parameters import (
     REFERENCE_STUDY,
+    COMMAND_LINE,
     in_one_order,
     load_parameters,
     remaining_studies,
@@ -40,7 +41,7 @@ if problem := problem_of_path(sys.executable):
     raise WorkflowError(problem)
 try:
     load_parameters("params.yaml")  # Snakemake's own reading is silent about keys that stand twice
-    validate_parameters(config, source="params.yaml")
+    validate_parameters(config, source=COMMAND_LINE)  # the files are as they should be
     check_targets(config)
     config["studies"] = remaining_studies(config)
     config.update(in_one_order(config))

@@ -23,9 +23,15 @@ log = logging.getLogger(__name__)
 SCHEMAS = Path("workflow/schemas")
 REFERENCE_STUDY = "paper"  # says what is the paper's
 TARGETS_FILE = "targets.yaml"  # beside params.yaml
+COMMAND_LINE = "--config"  # of Snakemake
 TARGETS_KEYS = ("shared_settings", "theory", "analysis", "tables", "figures")
 # What PyYAML lets through where a value does not fit its tag: `!!int x`, `2026-13-01`, `!!bool x`.
 FROM_WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError)
+# The types of JSON schema.
+IN_WORDS = {
+    "object": "a mapping", "array": "a list", "string": "text", "number": "a number",
+    "integer": "a whole number", "boolean": "true or false", "null": "nothing",
+}  # fmt: skip
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -109,14 +115,16 @@ def remaining_studies(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def validate_parameters(parameters: Mapping[str, Any], *, source: str) -> None:
     """Check both files against their schemas. Raises ParameterError for the problem nearest to the top level.
 
-    source: the path of params.yaml; targets.yaml is beside it.
+    source: the path of params.yaml, beside which targets.yaml is; or COMMAND_LINE, which changes both.
     """
     targets = {key: value for key, value in parameters.items() if key in TARGETS_KEYS}
     settings = {key: value for key, value in parameters.items() if key not in TARGETS_KEYS}
-    of_targets = Path(source).with_name(TARGETS_FILE)
+    of_targets = source if source == COMMAND_LINE else Path(source).with_name(TARGETS_FILE)
     for content, schema, file in ((settings, "params", source), (targets, "targets", of_targets)):
         for error in schema_errors(content, schema=schema, file=Path(file)):
-            raise ParameterError(f"{file}: {describe(error)}")
+            nested = source == COMMAND_LINE and isinstance(error.instance, str) and len(error.path) > 1
+            why = "; Snakemake takes all that is nested there as text: set it in the file" if nested else ""
+            raise ParameterError(f"{file}: {describe(error)}{why}")
         for path, value in walk(content):
             if isinstance(value, float) and not math.isfinite(value):
                 raise ParameterError(f"{file}: {dotted(path)}: {value} is not a finite number")
@@ -160,7 +168,7 @@ def dotted(path: Iterable, within: str = "") -> str:
     text = within
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the file"
+    return text or "the top level"
 
 
 def describe(error: jsonschema.ValidationError, *, within: str = "") -> str:
@@ -191,8 +199,8 @@ def describe(error: jsonschema.ValidationError, *, within: str = "") -> str:
             return f"{where}: {found} is too large; at most {error.validator_value} is allowed"
         case "exclusiveMaximum":
             return f"{where}: {found} must be less than {error.validator_value}"
-        case "pattern" | "propertyNames":
-            return f"{where}: {found!r} is not a usable name; use letters, digits and _"
+        case "pattern":
+            return f"{where}: {found!r} is not a usable name; use {error.schema['description']}"
     return f"{where}: {error.message}"
 
 
@@ -214,5 +222,4 @@ def type_problem(found: Any, wanted: str | list[str]) -> str:
             remedy = "write a number"
         return f"{found!r} is text, not a number; {remedy}"
     shown = "nothing" if found is None else repr(found)
-    names = {"object": "a mapping", "array": "a list", "null": "nothing"}
-    return f"found {shown} where {' or '.join(names.get(k, f'a {k}') for k in kinds)} is needed"
+    return f"found {shown} where {' or '.join(IN_WORDS[kind] for kind in kinds)} is needed"

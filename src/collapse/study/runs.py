@@ -166,6 +166,11 @@ def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
         raise ParameterError(f"{where}: width {settings['width']}: 64 * width must be a whole number")
     if settings["train_size"] < 2 * dataset.num_classes:
         raise ParameterError(f"{where}: train_size {settings['train_size']}: two a class are needed")
+    if settings["batch_size"] > settings["train_size"]:
+        raise ParameterError(
+            f"{where}: batch_size {settings['batch_size']} is more than the {settings['train_size']} images "
+            "that are trained on; choose at most as many"
+        )
     if settings["batch_size"] == 1 or settings["train_size"] % settings["batch_size"] == 1:
         raise ParameterError(
             f"{where}: batch_size {settings['batch_size']} leaves a batch of one of "

@@ -190,8 +190,11 @@ def train_from(
                 between_epochs=state.between_epochs, **settings,
             )  # fmt: skip
     except Interrupted as stop:
-        saved = f"saved after epoch {state.latest.epoch} of {run['epochs']}" if state.write() else "not saved"
-        words = f": run {run['key']} is {saved}; run again and the pack goes on from there"
+        words = f": run {run['key']} is " + (
+            f"saved after epoch {state.latest.epoch} of {run['epochs']}; run again and it goes on from there"
+            if state.write()
+            else "not saved; run again and it begins anew, the runs of the pack that have ended are kept"
+        )
         raise Interrupted(stop.signal_number, words) from None
 
 

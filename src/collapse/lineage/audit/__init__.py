@@ -55,6 +55,8 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
 
     `row` is cells of a table's row, or the key of one of the runs. Raises AuditError.
     """
+    if file.is_dir():
+        raise AuditError(f"{file} is a folder; name a file in it, or the key of a run")
     if not file.is_file():
         raise AuditError(f"{file}: no such file")
     if (file.parent / ABOUT).is_file():

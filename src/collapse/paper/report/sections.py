@@ -50,13 +50,14 @@ def section_of(target: str) -> tuple[str, str | None]:
 
 
 def item_name(target: str) -> str:
-    """ "Figure  4" of "figure_4".
+    """ "Figure  4" of "figure_4", "Figure histogram" of "figure_histogram".
 
     The report's lists sort letter by letter: a second space (which a browser does not show) puts
     figure 4 before figure 10.
     """
     kind, _, number = target.rpartition("_")
-    return f"{kind.capitalize()} {number:>2}" if number.isdigit() else target.capitalize()
+    numbered = number.isdigit() and kind in ("table", "figure")
+    return f"{kind.capitalize()} {number:>2}" if numbered else target.capitalize().replace("_", " ")
 
 
 def item_title(target: str, caption: str, *, aliases: Mapping[str, str]) -> str:
