@@ -3,10 +3,15 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 
 from collapse.commands.main import main
 from collapse.lineage.versions import stored, tools, verbs
@@ -162,6 +167,58 @@ def test_a_study_without_a_record_says_so(recorded, capsys):
     assert "dvc.lock has no whole record of study mini; make study STUDY=mini makes one" in message
     Path("dvc.lock").unlink()
     assert main(["restore", "tiny"]) == 2
+
+
+# ---- conflicts of two versions, and what DVC changes itself
+
+CONFLICTED = "schema: '2.0'\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n"
+
+
+@pytest.mark.parametrize("verb", ["record", "restore", "changed"])
+@pytest.mark.parametrize("file", ["dvc.lock", "dvc.yaml", "workflow/recorded.yaml"])
+def test_a_conflict_is_named_before_any_tool_is_asked(recorded, monkeypatch, capsys, verb, file):
+    monkeypatch.setattr(tools, "call", lambda *words: pytest.fail(f"asked {words}"))
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_text(CONFLICTED, encoding="utf-8")
+    assert main([verb, "tiny"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"collapse: {file} has git's conflict markers; ") and said.count("\n") == 1
+    assert "then make record STUDY=tiny" in said
+    assert file != "dvc.lock" or "take either side" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "override"),
+    [
+        ("params.yaml", "studies.demo.defaults.seed=7"),
+        ("params.yaml", "without=[grid]"),
+        ("targets.yaml", "figures.figure_7.settings.scale=log"),
+    ],
+)
+def test_dvc_sets_one_parameter_and_leaves_the_others(tmp_path, file, override):
+    """`dvc exp run -S`: where a comment stands between a key and its list, DVC writes what it cannot read."""
+    from dvc.utils.hydra import apply_overrides
+
+    place = Path(shutil.copy(ROOT / file, tmp_path))
+    expected = yaml.safe_load(place.read_text(encoding="utf-8"))
+    names, _, value = override.partition("=")
+    *inside, last = names.split(".")
+    reduce(getitem, inside, expected)[last] = yaml.safe_load(value)
+    apply_overrides(place, [override])
+    assert yaml.safe_load(place.read_text(encoding="utf-8")) == expected
+
+
+def test_a_stage_in_a_copy_without_the_environment_says_so(tmp_path):
+    done = subprocess.run(
+        ["sh", ROOT / "workflow/stage.sh", "snakemake", "runs"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "are not supported: use `dvc exp run -S name=value`" in done.stderr
+    tool = tmp_path / ".venv/bin/snakemake"
+    tool.parent.mkdir(parents=True)
+    tool.write_text('#!/bin/sh\necho "$@"\n')
+    tool.chmod(0o755)
+    words = ["sh", ROOT / "workflow/stage.sh", "snakemake", "runs", "--config", "study=a b"]
+    assert subprocess.check_output(words, cwd=tmp_path, text=True) == "runs --config study=a b\n"
 
 
 # ---- recording

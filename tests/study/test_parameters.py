@@ -257,7 +257,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     "text",
     ["[1]: 2", "? {a: 1}\n: 2", "a: 2026-13-01", "a: !!int x", "a: !!bool x", "a: !!timestamp x",
      "a: !!binary é", "\t- x", "a: !!python/object:os.system {}",
-     "&a [*a]", "a: *b", "", "- 1", "\x00", "a: \"\\xZZ\""],
+     "&a [*a]", "a: *b", "", "- 1", "\x00", "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b", "a: \"\\xZZ\""],
 )  # fmt: skip
 def test_whatever_is_no_parameters_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "params.yaml"

@@ -2,8 +2,11 @@
 
 import errno
 import os
+import re
 
 FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# The first line of a conflict as git leaves it in a file.
+CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)
 
 
 class InputError(RuntimeError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from collapse.files.errors import InputError
+from collapse.files.errors import CONFLICT, InputError
 
 if TYPE_CHECKING:
     import jsonschema
@@ -67,7 +67,10 @@ def load_parameters(path: str | Path) -> dict[str, Any]:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """A YAML file that holds a mapping. Raises ParameterError."""
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        text = Path(path).read_text(encoding="utf-8")
+        if CONFLICT.search(text):
+            raise ParameterError(f"{path}: has git's conflict markers; keep what you want of both sides")
+        content = yaml.load(text, Loader=UniqueKeyLoader)
     except FileNotFoundError:
         raise ParameterError(f"{path}: no such file; run from the project's root") from None
     except OSError as error:

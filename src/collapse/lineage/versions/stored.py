@@ -10,10 +10,19 @@ from typing import NamedTuple
 
 import yaml
 
+from collapse.files.errors import CONFLICT
 from collapse.lineage.versions.snakemake_records import VersionError
 
 LOCK = Path("dvc.lock")
 STAGES = ("datasets", "runs", "tables", "figures", "study")  # of dvc.yaml, each @ a study
+
+
+# What DVC and `record` read, and what settles a conflict of two versions.
+SETTLED_BY = {
+    LOCK: "take either side (git checkout --ours {0}), then make record STUDY={1}",
+    Path("dvc.yaml"): "keep what both sides say, then make record STUDY={1}",
+    Path("workflow/recorded.yaml"): "keep the studies of both sides, then make record STUDY={1}",
+}
 
 
 class Stored(NamedTuple):
@@ -21,6 +30,13 @@ class Stored(NamedTuple):
 
     path: Path
     md5: str
+
+
+def require_no_conflict(study: str) -> None:
+    """Raises VersionError where git has left a conflict in a file that DVC reads."""
+    for file, remedy in SETTLED_BY.items():
+        if file.is_file() and CONFLICT.search(file.read_text(encoding="utf-8", errors="replace")):
+            raise VersionError(f"{file} has git's conflict markers; {remedy.format(file, study)}")
 
 
 def stages_of(study: str) -> list[str]:

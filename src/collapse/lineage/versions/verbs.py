@@ -28,6 +28,7 @@ def record(study: str) -> int:
 
     A study of evidence has none of the outputs that training has, and is made again from git in a minute.
     """
+    stored.require_no_conflict(study)
     if planned := tools.planned_jobs(study):
         raise VersionError(
             f"results/{study} is not what params.yaml, targets.yaml and the code now say: "
@@ -61,6 +62,7 @@ def add_to_recorded(study: str) -> None:
 
 def changed(study: str) -> int:
     """Print what both tools say; 0 where both say up to date. Raises VersionError."""
+    stored.require_no_conflict(study)
     planned, stages = tools.planned_jobs(study), tools.changed_stages(study) if tools.is_clone() else None
     print(f"Snakemake: results/{study}: " + (tools.jobs_in_words(planned) if planned else "up to date"))
     if stages is None:
@@ -77,6 +79,7 @@ def restore(study: str) -> int:
     """The results of dvc.lock, verified before a file is touched; then `changed`. Raises VersionError."""
     if not tools.is_clone():
         raise VersionError(f"no results to bring back: {NO_CLONE}")
+    stored.require_no_conflict(study)
     outputs, cache = stored.outputs_of(study), tools.cache_folder()
     said = ""
     if "missing" in stored.unusable(outputs, cache=cache).values():
