@@ -26,10 +26,11 @@ from collapse.paper.targets import (
 )
 from collapse.records.code_digest import code_digest, yaml_digest
 from collapse.records.code_json import keep_code_digests
+from collapse.records.run_checks import RunError, require_slurm, require_targets
 from collapse.study.entries import entries_of, entries_used
 from collapse.study.parameters import (
-    REFERENCE_STUDY,
     COMMAND_LINE,
+    REFERENCE_STUDY,
     in_one_order,
     load_parameters,
     remaining_studies,
@@ -98,6 +99,10 @@ onstart:
     above = next(folder for folder in (RESULTS, "results", ".") if os.path.isdir(folder))
     if not os.access(above, os.W_OK):
         raise WorkflowError(f"{RESULTS} cannot be written; make {above} writable, then run again")
+    try:
+        require_slurm(workflow.executor_plugin.name)
+    except RunError as error:
+        raise WorkflowError(error)
     # A job would say so as well, but each for itself. A cluster's GPUs are not where Snakemake runs.
     if config["device"] == "cuda" and workflow.local_exec:
         from collapse.training.images import DeviceError, choose_device
@@ -107,3 +112,10 @@ onstart:
                 choose_device("cuda")
             except DeviceError as error:
                 raise WorkflowError(error)
+
+
+onsuccess:
+    try:
+        require_targets(workflow.dag)
+    except RunError as error:
+        raise WorkflowError(error)
