@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -169,7 +167,74 @@ def test_a_study_without_a_record_says_so(recorded, capsys):
     assert main(["restore", "tiny"]) == 2
 
 
-# ---- conflicts of two versions, and what DVC changes itself
+def restore_in_vain(cache, monkeypatch, capsys, *, remote):
+    """What `collapse restore tiny` says where `dvc fetch` fails."""
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="ERROR: failed to fetch data\n")
+    monkeypatch.setattr(tools, "call", lambda *words: failed)
+    monkeypatch.setattr(tools, "cache_folder", lambda: cache)
+    monkeypatch.setattr(tools, "has_remote", lambda: remote)
+    assert main(["restore", "tiny"]) == 2
+    return capsys.readouterr().err.splitlines()
+
+
+def test_an_absent_remote_is_named_as_the_cause(recorded, monkeypatch, capsys):
+    stored.in_cache(recorded, hashlib.md5(b"md").hexdigest()).unlink()
+    monkeypatch.setattr(tools, "listing_in_remote", lambda md5: [])
+    head, *lines = restore_in_vain(recorded, monkeypatch, capsys, remote=False)
+    assert (
+        "DVC has no remote to fetch from what its cache lacks: dvc remote add --default NAME URL, or" in head
+    )
+    assert len(lines) == 1 and lines[0].strip().startswith("results/tiny/tables/b.md: missing (")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_folder_lacks_is_named_by_the_files_name(recorded, monkeypatch, capsys, known):
+    """DVC leaves the list of a folder in the remote where one of its files is not there."""
+    [folder] = (one for one in stored.outputs_of("tiny") if one.md5.endswith(".dir"))
+    file = stored.in_cache(recorded, folder.md5)
+    listing = json.loads(file.read_text()) if known else []
+    monkeypatch.setattr(tools, "listing_in_remote", lambda md5: listing if md5 == folder.md5 else [])
+    file.unlink()
+    stored.in_cache(recorded, hashlib.md5(b"csv").hexdigest()).unlink()
+    head, *lines = restore_in_vain(recorded, monkeypatch, capsys, remote=True)
+    assert "(dvc fetch: ERROR: failed to fetch data)" in head
+    named = "results/tiny/tables/a.csv" if known else "results/tiny/tables"
+    assert len(lines) == 1 and lines[0].strip().startswith(f"{named}: missing (")
+
+
+def test_the_list_of_a_folder_is_read_from_the_remote(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["init", "--no-scm", "--quiet"], ["remote", "add", "--default", "--quiet", "far", "far"]):
+        assert tools.call("dvc", *words).returncode == 0
+    assert tools.has_remote()
+    listing = [{"md5": "0" * 32, "relpath": "a.png"}]
+    place = stored.in_cache(Path("far"), f"{'ab' * 16}.dir")
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(listing), encoding="utf-8")
+    assert tools.listing_in_remote(place.parent.name + place.name) == listing
+    assert tools.listing_in_remote("cd" * 16 + ".dir") == []
+    assert tools.call("dvc", "remote", "remove", "--quiet", "far").returncode == 0
+    assert tools.listing_in_remote(place.parent.name + place.name) == [] and not tools.has_remote()
+
+
+@pytest.mark.parametrize(
+    ("study", "wanted"),
+    [
+        ("mini", "DVC: results/mini: never recorded; make study STUDY=mini makes and records it"),
+        ("evidence", "DVC: results/evidence: made of evidence/core, which git has"),
+    ],
+)
+def test_a_study_that_dvc_does_not_know_is_no_error_of_dvc(checkout, monkeypatch, capsys, study, wanted):
+    for name in ("params.yaml", "targets.yaml"):
+        shutil.copy(ROOT / name, checkout)
+    monkeypatch.setattr(tools, "planned_jobs", lambda study: {"collect": 1})
+    monkeypatch.setattr(tools, "call", lambda *words: pytest.fail(f"asked {words}"))
+    assert main(["changed", study]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"Snakemake: results/{study}: collect", wanted]
+
+
+# ---- conflicts of two versions
 
 CONFLICTED = "schema: '2.0'\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n"
 
@@ -185,40 +250,6 @@ def test_a_conflict_is_named_before_any_tool_is_asked(recorded, monkeypatch, cap
     assert said.startswith(f"collapse: {file} has git's conflict markers; ") and said.count("\n") == 1
     assert "then make record STUDY=tiny" in said
     assert file != "dvc.lock" or "take either side" in said
-
-
-@pytest.mark.parametrize(
-    ("file", "override"),
-    [
-        ("params.yaml", "studies.demo.defaults.seed=7"),
-        ("params.yaml", "without=[grid]"),
-        ("targets.yaml", "figures.figure_7.settings.scale=log"),
-    ],
-)
-def test_dvc_sets_one_parameter_and_leaves_the_others(tmp_path, file, override):
-    """`dvc exp run -S`: where a comment stands between a key and its list, DVC writes what it cannot read."""
-    from dvc.utils.hydra import apply_overrides
-
-    place = Path(shutil.copy(ROOT / file, tmp_path))
-    expected = yaml.safe_load(place.read_text(encoding="utf-8"))
-    names, _, value = override.partition("=")
-    *inside, last = names.split(".")
-    reduce(getitem, inside, expected)[last] = yaml.safe_load(value)
-    apply_overrides(place, [override])
-    assert yaml.safe_load(place.read_text(encoding="utf-8")) == expected
-
-
-def test_a_stage_in_a_copy_without_the_environment_says_so(tmp_path):
-    done = subprocess.run(
-        ["sh", ROOT / "workflow/stage.sh", "snakemake", "runs"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 1 and "are not supported: use `dvc exp run -S name=value`" in done.stderr
-    tool = tmp_path / ".venv/bin/snakemake"
-    tool.parent.mkdir(parents=True)
-    tool.write_text('#!/bin/sh\necho "$@"\n')
-    tool.chmod(0o755)
-    words = ["sh", ROOT / "workflow/stage.sh", "snakemake", "runs", "--config", "study=a b"]
-    assert subprocess.check_output(words, cwd=tmp_path, text=True) == "runs --config study=a b\n"
 
 
 # ---- recording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +91,19 @@ def unusable(outputs: Iterable[Stored], *, cache: Path) -> dict[Stored, str]:
     every = [*(one for one in outputs if one.md5.endswith(".dir")), *files_in(outputs, cache=cache)]
     problems = {one: problem_of(one, cache=cache) for one in dict.fromkeys(every)}
     return {one: problem for one, problem in problems.items() if problem}
+
+
+def lacking_in(
+    output: Stored, listing: Callable[[str], list[dict[str, str]]], *, cache: Path
+) -> list[Stored]:
+    """The files that the cache lacks of a folder whose list it lacks too; else the output itself.
+
+    listing: by its MD5 the list from elsewhere, empty where it is not to be had.
+    """
+    if not output.md5.endswith(".dir") or in_cache(cache, output.md5).exists():
+        return [output]
+    files = [Stored(output.path / entry["relpath"], entry["md5"]) for entry in listing(output.md5)]
+    return [one for one in files if problem_of(one, cache=cache)] or [output]
 
 
 def unsaved(outputs: Iterable[Stored], files: Mapping[Path, str], *, cache: Path) -> list[Path]:

@@ -85,6 +85,28 @@ def cache_folder() -> Path:
     return Path(checked("dvc", "cache", "dir"))
 
 
+def has_remote() -> bool:
+    """Whether DVC has a remote to fetch from. Raises VersionError."""
+    return bool(checked("dvc", "remote", "list"))
+
+
+def listing_in_remote(md5: str) -> list[dict[str, str]]:
+    """What a folder holds (relpath and md5 of each file), as the remote has it; nothing where it has not.
+
+    `dvc fetch` leaves the list of a folder behind of which a file is missing.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            remote = repo.cloud.get_remote_odb()
+            with remote.fs.open(remote.get(md5).path, mode="rb") as stream:
+                return json.loads(stream.read())
+    except (DvcException, OSError, ValueError):
+        return []
+
+
 def checked(tool: str, *arguments: str) -> str:
     """What a tool prints. Raises VersionError where it fails."""
     done = call(tool, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from collapse.files.atomic import write_atomically
 from collapse.lineage.versions import stored, tools
 from collapse.lineage.versions.snakemake_records import VersionError, restore_records, write_archive
+from collapse.lineage.versions.stored import Stored
 from collapse.study.parameters import load_parameters
 
 RECORDED = Path("workflow/recorded.yaml")
@@ -47,14 +49,19 @@ def record(study: str) -> int:
     return changed(study)
 
 
-def add_to_recorded(study: str) -> None:
-    """Let dvc.yaml have stages of the study; the comments above the list stay. Raises VersionError."""
+def recorded_studies() -> list[str]:
+    """The studies of which dvc.yaml has stages. Raises VersionError."""
     text = RECORDED.read_text(encoding="utf-8") if RECORDED.is_file() else ""
     try:
-        known = (yaml.safe_load(text) or {}).get("recorded") or []
+        return (yaml.safe_load(text) or {}).get("recorded") or []
     except (yaml.YAMLError, AttributeError):
         raise VersionError(f"{RECORDED} is not a list of studies under `recorded:`; mend it") from None
-    if study not in known:
+
+
+def add_to_recorded(study: str) -> None:
+    """Let dvc.yaml have stages of the study; the comments above the list stay. Raises VersionError."""
+    if study not in (known := recorded_studies()):
+        text = RECORDED.read_text(encoding="utf-8") if RECORDED.is_file() else ""
         comments = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
         added = comments + yaml.safe_dump({"recorded": [*known, study]})
         write_atomically(RECORDED, lambda partial: partial.write_text(added, encoding="utf-8"))
@@ -63,11 +70,18 @@ def add_to_recorded(study: str) -> None:
 def changed(study: str) -> int:
     """Print what both tools say; 0 where both say up to date. Raises VersionError."""
     stored.require_no_conflict(study)
-    planned, stages = tools.planned_jobs(study), tools.changed_stages(study) if tools.is_clone() else None
+    planned = tools.planned_jobs(study)
     print(f"Snakemake: results/{study}: " + (tools.jobs_in_words(planned) if planned else "up to date"))
-    if stages is None:
+    if folder := load_parameters("params.yaml")["studies"][study].get("evidence"):
+        print(f"DVC: results/{study}: made of {folder}, which git has")
+        return int(bool(planned))
+    if not tools.is_clone():
         print(f"DVC: {NO_CLONE}")
         return int(bool(planned))
+    if study not in recorded_studies():
+        print(f"DVC: results/{study}: never recorded; make study STUDY={study} makes and records it")
+        return 1
+    stages = tools.changed_stages(study)
     print(f"DVC: results/{study}: " + (", ".join(stages) if stages else "up to date"))
     for stage, words in stages.items():
         for line in words:
@@ -86,13 +100,7 @@ def restore(study: str) -> int:
         fetched = tools.call("dvc", "fetch", *stored.stages_of(study))
         said = tools.last_words(fetched) if fetched.returncode else ""
     if problems := stored.unusable(outputs, cache=cache):
-        lines = [
-            f"{one.path}: {problem} ({stored.in_cache(cache, one.md5)})" for one, problem in problems.items()
-        ]
-        remedy = "delete a corrupted object there and in the remote; `dvc push` where the results are whole"
-        raise VersionError(
-            shortened(f"nothing was restored; {remedy}{said and f' (dvc fetch: {said})'}", lines)
-        )
+        raise VersionError(not_restored(study, problems, cache=cache, said=said))
     files = {one.path: one.md5 for one in stored.files_in(outputs, cache=cache)}
     if lost := stored.unsaved(outputs, files, cache=cache):
         lines = [f"{path}: its bytes are nowhere else" for path in lost]
@@ -103,6 +111,21 @@ def restore(study: str) -> int:
     restore_records(study)
     print(f"{len(files)} files of results/{study} restored", file=sys.stderr)
     return changed(study)
+
+
+def not_restored(study: str, problems: Mapping[Stored, str], *, cache: Path, said: str) -> str:
+    """Why: what DVC's cache lacks and the remote could not give, and what to do. said: by `dvc fetch`."""
+    lines = [
+        f"{one.path}: {problem} ({stored.in_cache(cache, one.md5)})"
+        for folder, problem in problems.items()
+        for one in stored.lacking_in(folder, tools.listing_in_remote, cache=cache)
+    ]
+    if "missing" in problems.values() and not tools.has_remote():
+        why = "DVC has no remote to fetch from what its cache lacks"
+        remedy = f"dvc remote add --default NAME URL, or make study STUDY={study} makes it again"
+        return shortened(f"nothing was restored; {why}: {remedy}", lines)
+    remedy = "delete a corrupted object there and in the remote; `dvc push` where the results are whole"
+    return shortened(f"nothing was restored; {remedy}{said and f' (dvc fetch: {said})'}", lines)
 
 
 def shortened(head: str, lines: list[str]) -> str:
