@@ -9,7 +9,7 @@ from conftest import ROOT
 from rocrate.rocrate import ROCrate
 
 from collapse.commands.main import main
-from collapse.records.provenance import read_record, sha256
+from collapse.records.provenance import read_record, sha256, write_record
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 STUDY = Path("results/tiny")
@@ -118,6 +118,19 @@ def test_a_copy_of_all_of_it(study, output):
     assert crate.dereference("runs.parquet")["sha256"] == sha256(STUDY / "runs.parquet")
     if output == "elsewhere":
         assert sha256(Path(output) / "runs.parquet") == sha256(STUDY / "runs.parquet")
+
+
+def test_a_record_of_a_deleted_pack_is_ignored_where_the_study_is_known(study, finished, capsys):
+    """An optimizer was added, run and removed: its record names files that are gone."""
+    record = records_of_pack()
+    for entry in record["outputs"]:
+        entry["file"] = entry["file"].replace(record["wildcards"]["pack"], "gone")
+    del record["record_sha256"]
+    write_record(STUDY / "lineage/train/gone.json", record)
+    assert main(["crate", "tiny"]) == 2
+    assert "packs/gone/" in capsys.readouterr().err
+    assert main(["crate", "tiny", "--params", str(finished / "params.yaml")]) == 0
+    assert not [entity for entity in ROCrate(STUDY).get_entities() if "gone" in entity.id]
 
 
 def test_what_is_not_as_recorded_is_refused_in_one_line(study, capsys):

@@ -24,6 +24,7 @@ COMMANDS = {
     "measure": "collapse metrics of your own model's features",
     "lineage": "where a number, a figure or a run comes from, verified",
     "crate": "a study's results with their provenance, as an RO-Crate",
+    "prune": "what of a study's results its settings ask for no more: listed, or removed",
     "record": "let DVC know the results that Snakemake has made; runs nothing",
     "restore": "bring back the results that dvc.lock names, for DVC and for Snakemake",
     "changed": "what Snakemake would run and what DVC calls changed; status 1 where there is any",

@@ -8,7 +8,7 @@ Snakefile; an OrganizeAction of Snakemake over all. Nothing is in a crate whose 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,14 @@ class CrateError(InputError):
     """The results are not such as a crate can vouch for; the message names the file and the remedy."""
 
 
-def write_crate(folder: Path, output: Path | None) -> Path:
+def write_crate(folder: Path, output: Path | None, *, jobs: Container[str] | None = None) -> Path:
     """The crate of the results in `folder`: there, in another folder, or in a zip file. Returns its place.
 
+    jobs: those of the study; records of others do not count. None: all do.
     In `folder` only ro-crate-metadata.json and, under code/, the project's files are added; elsewhere all
     files are copied. Raises CrateError.
     """
-    crate = study_crate(folder, records_of(folder))
+    crate = study_crate(folder, records_of(folder, jobs))
     if output is not None and output.suffix == ".zip":
         crate.write_zip(output)
     elif output is not None:
@@ -60,13 +61,15 @@ def write_crate(folder: Path, output: Path | None) -> Path:
     return output or folder
 
 
-def records_of(folder: Path) -> dict[str, Record]:
+def records_of(folder: Path, jobs: Container[str] | None = None) -> dict[str, Record]:
     """The records of a study's jobs, by the job's name. Raises CrateError."""
-    files = {file: file.relative_to(folder / "lineage") for file in sorted(folder.glob("lineage/**/*.json"))}
+    found = sorted(folder.glob("lineage/**/*.json"))
+    files = {file: file.relative_to(folder / "lineage").with_suffix("").as_posix() for file in found}
+    files = {file: name for file, name in files.items() if jobs is None or name in jobs}
     if not files:
         raise CrateError(f"{folder}: no records of jobs there; run the workflow first")
     try:
-        return {name.with_suffix("").as_posix(): read_record(file) for file, name in files.items()}
+        return {name: read_record(file) for file, name in files.items()}
     except RecordError as error:
         raise CrateError(f"{error}; `collapse lineage` says what it belongs to") from None
 
