@@ -1,6 +1,7 @@
 """What `dvc metrics` reads: numbers that are there, null for those that are not."""
 
 import json
+import math
 
 import pandas as pd
 
@@ -32,7 +33,7 @@ def test_verdicts_and_table_2_with_null_where_nothing_is_known():
         "C1": {"verdict": "holds", "effect": 1.5},
         "C2": {"verdict": "not testable", "effect": None},
     }
-    assert found["table_2"]["SGD"] == {"NC0": 0.5, "NC1": 0.1, "NC2": 1.0, "NC3": None}
+    assert found["table_2"]["SGD"] == {"log10_NC0": math.log10(0.5), "NC1": 0.1, "NC2": 1.0, "NC3": None}
     assert set(found["table_2"]["Adam"].values()) == {None}
 
 
@@ -46,3 +47,14 @@ def test_the_file_is_json_that_every_reader_takes(tmp_path):
     text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
     found = json.loads(text, parse_constant=refuse)
     assert found["claims"]["C2"] == {"verdict": "not testable", "effect": None} and "table_2" not in found
+
+
+def test_a_small_nc0_is_seen_in_what_dvc_shows():
+    """`dvc metrics show` rounds to five decimals: 5.25e-6 would be 1e-05 there, and 4e-6 0.0."""
+    from dvc.commands.metrics import DEFAULT_PRECISION
+
+    shown = []
+    for value in (5.25e-6, 4e-6, 0.0):
+        its = key_numbers(CLAIMS, TABLE_2.assign(NC0=value))["table_2"]["SGD"]["log10_NC0"]
+        shown.append(its if its is None else round(its, DEFAULT_PRECISION))
+    assert shown == [-5.27984, -5.39794, None]

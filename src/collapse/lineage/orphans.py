@@ -1,4 +1,4 @@
-"""What of a study's results its settings ask for no more: `collapse prune` removes it, a crate leaves it out."""
+"""What in a study's results its settings ask for no more: `collapse prune` removes it, crates lack it."""
 
 from __future__ import annotations
 

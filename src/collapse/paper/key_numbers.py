@@ -16,6 +16,8 @@ from collapse.paper.tables import TABLE_METRICS
 def key_numbers(claims: pd.DataFrame, table_2: pd.DataFrame | None) -> dict[str, Any]:
     """The verdict and effect of every claim, and table 2 by optimizer, as JSON has it.
 
+    Of NC0 the decimal logarithm: `dvc metrics show` rounds to five decimals, and NC0 falls to 5e-6.
+
     claims: as collapse.paper.claims.table makes it; table_2: as `final_metrics` (collapse.paper.tables), None
     in a study without its runs. What is not known (NaN: nothing to judge, no such run) is None, and so is
     what is infinite, which JSON has not.
@@ -28,7 +30,8 @@ def key_numbers(claims: pd.DataFrame, table_2: pd.DataFrame | None) -> dict[str,
     }
     if table_2 is not None:
         found["table_2"] = {
-            row["optimizer"]: {name: number(row[name]) for name in TABLE_METRICS}
+            row["optimizer"]: {"log10_NC0": log10(row["NC0"])}
+            | {name: number(row[name]) for name in TABLE_METRICS if name != "NC0"}
             for row in table_2.to_dict("records")
         }
     return found
@@ -37,6 +40,11 @@ def key_numbers(claims: pd.DataFrame, table_2: pd.DataFrame | None) -> dict[str,
 def number(value: float) -> float | None:
     """A finite number; else None."""
     return float(value) if math.isfinite(value) else None
+
+
+def log10(value: float) -> float | None:
+    """Of a positive finite number; else None."""
+    return number(math.log10(value)) if value > 0 else None
 
 
 def write_key_numbers(
