@@ -9,6 +9,8 @@ from torch.nn import functional
 from collapse.architectures.batch_norm import BatchNorm2d
 from collapse.architectures.precision import body_autocast
 
+Body = Callable[[Tensor], Tensor]
+
 
 class Network(nn.Module):
     """logits_NK = head(features(images_NCHW)): the features h_n are the input of the last linear layer.
@@ -26,14 +28,17 @@ class Network(nn.Module):
         self.decay_vectors = decay_vectors
         self.precision = "float32"
 
-    def features(self, images_NCHW: Tensor) -> Tensor:
-        """h_n (N, p), whatever the precision of the body in that of the head's weights."""
+    def features(self, images_NCHW: Tensor, *, body: Body | None = None) -> Tensor:
+        """h_n (N, p), whatever the precision of the body in that of the head's weights.
+
+        body: what computes the body's features in its place.
+        """
         with body_autocast(self.precision, images_NCHW.device.type):
-            features_NP = self.body(channels_last(images_NCHW))
+            features_NP = (body or self.body)(channels_last(images_NCHW))
         return features_NP.to(self.head.weight.dtype)
 
-    def forward(self, images_NCHW: Tensor) -> Tensor:
-        return self.head(self.features(images_NCHW))
+    def forward(self, images_NCHW: Tensor, *, body: Body | None = None) -> Tensor:
+        return self.head(self.features(images_NCHW, body=body))
 
 
 def channels_last(images_NCHW: Tensor) -> Tensor:

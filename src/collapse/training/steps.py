@@ -24,18 +24,21 @@ class FlatParameters:
 
     def __init__(self, network: nn.Module):
         parameters = list(network.parameters())
+        self.shapes = [to_OHWI(parameter).shape for parameter in parameters]
         self.values = torch.cat([to_OHWI(parameter.detach()).flatten() for parameter in parameters])
         self.gradients = torch.zeros_like(self.values)
-        sizes = [parameter.numel() for parameter in parameters]
-        pieces = zip(parameters, self.values.split(sizes), self.gradients.split(sizes), strict=True)
+        pieces = zip(parameters, self.pieces(self.values), self.pieces(self.gradients), strict=True)
         for parameter, values, gradients in pieces:
-            shape = to_OHWI(parameter).shape
-            parameter.data = to_OIHW(values.view(shape))
-            parameter.grad = to_OIHW(gradients.view(shape))
+            parameter.data, parameter.grad = values, gradients
         self.decayed = None
         if not network.decay_vectors:
             ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
             self.decayed = torch.cat(ones)
+
+    def pieces(self, vector: Tensor) -> list[Tensor]:
+        """The parameters' pieces of a vector like `values`, each in the shape of its parameter."""
+        parts = vector.split([shape.numel() for shape in self.shapes])
+        return [to_OIHW(part.view(shape)) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def decay(self, strength: float) -> float | Tensor:
         """A weight decay as an update rule takes it: one number, or a number a parameter."""
@@ -60,6 +63,14 @@ def update_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float |
     return partial(entry.rule, **fixed)
 
 
+def accumulated_gradients(network: nn.Module, flat: FlatParameters, batch: Tensor, labels: Tensor) -> Tensor:
+    """The loss of a batch; its gradients are in `flat.gradients`."""
+    loss = functional.cross_entropy(network(batch), labels)
+    flat.gradients.zero_()
+    loss.backward()
+    return loss.detach()
+
+
 def training_step(
     state: State,
     batch: Tensor,
@@ -69,17 +80,18 @@ def training_step(
     network: nn.Module,
     flat: FlatParameters,
     rule: Callable,
+    gradients: Callable = accumulated_gradients,
 ) -> tuple[State, Tensor]:
     """One step of `rule`: the optimizer's new state, and the loss before it. Nothing waits for the device."""
-    loss = functional.cross_entropy(network(batch), labels)
-    flat.gradients.zero_()
-    loss.backward()
+    loss = gradients(network, flat, batch, labels)
     values, state = rule(flat.values, flat.gradients, state, learning_rate=learning_rate)
     flat.values.copy_(values)
-    return state, loss.detach()
+    return state, loss
 
 
-def step_of(network: nn.Module, flat: FlatParameters, rule: Callable) -> Step:
+def step_of(
+    network: nn.Module, flat: FlatParameters, rule: Callable, gradients: Callable = accumulated_gradients
+) -> Step:
     """`training_step` of a network, on a GPU as a graph."""
-    step = partial(training_step, network=network, flat=flat, rule=rule)
+    step = partial(training_step, network=network, flat=flat, rule=rule, gradients=gradients)
     return GraphedSteps(step, [flat.values, *network.buffers()]) if flat.values.is_cuda else step

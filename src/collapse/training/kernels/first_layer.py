@@ -1,0 +1,121 @@
+"""relu(max_pool(batch_norm(conv(images)))) of images of 1 to 3 channels, in training and in evaluation.
+
+The kernels are in first_layer_kernels. Products are of float32 whatever the precision of the body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor, nn
+
+from collapse.training.kernels.batch_norm import (
+    PROGRAMS,
+    images_like,
+    in_evaluation,
+    in_order,
+    pooled,
+    rows_at_once,
+    rows_of,
+)
+from collapse.training.kernels.first_layer_kernels import (
+    first_gradient_kernel,
+    first_layer_kernel,
+    first_sums_kernel,
+    fold_kernel,
+    moments_kernel,
+)
+from collapse.training.steps import to_OHWI, to_OIHW
+
+MOST_CHANNELS = 3  # of the images: more make a patch too wide for one product
+FEW = 16  # channels of a program of the kernels that see no pixel
+
+
+class FirstLayer(torch.autograd.Function):
+    """relu(max_pool(batch_norm(conv(images)))) in training; the images get no gradient, nor does the bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor,
+        norm: nn.BatchNorm2d, bias: Tensor, pool: bool, dtype: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        images, weight = in_order(images), to_OHWI(weight).contiguous()
+        N, CI, H, W = images.shape
+        O, K, KP = len(weight), 9 * CI, padded(CI)
+        per_part, parts = parts_of(N * H * W, rows_at_once(False))
+        moments = torch.empty(parts, KP, KP, dtype=torch.float64, device=images.device)
+        moments_kernel[(parts,)](images, moments, N * H * W, H, W, per_part, CI=CI, KP=KP, BR=rows_at_once(False))
+        moments = moments.sum(0)
+        folded, spread = torch.empty(2, KP, O, device=images.device)
+        inverse = torch.empty(O, device=images.device)
+        fold_kernel[(triton.cdiv(O, FEW),)](
+            moments, weight, gamma, beta, bias, norm.running_mean, norm.running_var, norm.num_batches_tracked,
+            folded, spread, inverse, O, norm.momentum, norm.eps, K=K, KP=KP, BC=FEW,
+        )  # fmt: skip
+        ctx.save_for_backward(images, weight, gamma, folded, moments, spread, inverse)
+        ctx.pool = pool
+        return applied(images, folded, pool=pool, dtype=dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight, gamma, folded, moments, spread, inverse = ctx.saved_tensors
+        gradient, pool = in_order(gradient), ctx.pool
+        _, CI, H, W = images.shape
+        O, K, KP = len(weight), 9 * CI, padded(CI)
+        R, _ = rows_of(images, pool)
+        its = tile(O, pool)
+        per_part, parts = parts_of(R * triton.cdiv(O, its["BC"]), its["BR"])
+        parts = triton.cdiv(R, per_part)
+        sums = torch.empty(parts, KP, O, device=images.device)
+        first_sums_kernel[(parts, triton.cdiv(O, its["BC"]))](
+            gradient, images, folded, sums, R, H, W, O, per_part, POOL=pool, CI=CI, KP=KP, **its
+        )
+        of_weight, (of_gamma, of_beta) = torch.empty_like(weight), torch.empty(2, O, device=images.device)
+        first_gradient_kernel[(triton.cdiv(O, FEW),)](
+            sums.sum(0), moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, O,
+            K=K, KP=KP, BC=FEW,
+        )  # fmt: skip
+        return None, to_OIHW(of_weight), of_gamma, of_beta, None, None, None, None
+
+
+def in_evaluation_from(
+    images: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, *, pool: bool, dtype: torch.dtype
+) -> Tensor:
+    """The same of a network in evaluation, by its running statistics."""
+    mean, inverse = in_evaluation(norm, conv.bias)
+    scale, O = norm.weight * inverse, conv.out_channels
+    folded = torch.zeros(padded(conv.in_channels), O, device=images.device)
+    folded[: 9 * conv.in_channels] = to_OHWI(conv.weight).reshape(O, -1).T * scale
+    folded[9 * conv.in_channels] = norm.bias - mean * scale
+    return applied(in_order(images), folded, pool=pool, dtype=dtype)
+
+
+def applied(images: Tensor, folded: Tensor, *, pool: bool, dtype: torch.dtype) -> Tensor:
+    """relu(max_pool(folded.(p, 1))) at every pixel."""
+    (N, CI, H, W), (KP, O) = images.shape, folded.shape
+    R, _ = rows_of(images, pool)
+    _, _, OH, OW = pooled(images.shape) if pool else images.shape
+    out, its = images_like(images, (N, O, OH, OW), dtype), tile(O, pool)
+    first_layer_kernel[(triton.cdiv(R, its["BR"]), triton.cdiv(O, its["BC"]))](
+        images, folded, out, R, H, W, O, POOL=pool, CI=CI, KP=KP, **its
+    )
+    return out
+
+
+def padded(channels: int) -> int:
+    """How many numbers a patch and its one take, padded to a power of two."""
+    return triton.next_power_of_2(9 * channels + 1)
+
+
+def tile(channels: int, pool: bool) -> dict[str, int]:
+    """Rows and channels that a program has at a time; a product needs sixteen of each."""
+    return {"BR": rows_at_once(pool), "BC": min(64, max(16, triton.next_power_of_2(channels)))}
+
+
+def parts_of(rows: int, at_once: int) -> tuple[int, int]:
+    """How many rows a part has, a multiple of those at once, and how many parts that makes."""
+    per_part = at_once * max(1, triton.cdiv(rows, at_once * PROGRAMS))
+    return per_part, triton.cdiv(rows, per_part)

@@ -1,0 +1,33 @@
+"""Triton's kernels without a GPU: in its interpreter, in which NumPy does what a program would do.
+
+To be imported before anything that imports triton: whether kernels are compiled or interpreted is settled when
+they are defined. On a machine with a GPU they are compiled, and the tests run there.
+"""
+
+import importlib.util
+import os
+
+import pytest
+import torch
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+INTERPRETED = HAS_TRITON and not torch.cuda.is_available()
+VARIABLE = "TRITON_INTERPRET"
+
+if INTERPRETED:
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "1"
+    import triton.experimental.gluon  # the first launch would import it  # noqa: F401
+
+    import collapse.training.kernels.body
+    import collapse.training.kernels.rules  # noqa: F401
+
+    if before is None:
+        del os.environ[VARIABLE]  # not for the processes that tests start
+
+DEVICES = [
+    pytest.param("cpu", marks=pytest.mark.skipif(
+        not INTERPRETED, reason="no triton here" if not HAS_TRITON else "kernels are compiled here, for the GPU")),
+    pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(
+        not (HAS_TRITON and torch.cuda.is_available()), reason="needs a GPU and triton")]),
+]  # fmt: skip

@@ -1,0 +1,68 @@
+"""One kernel an optimizer step: to the bit what the rule does, in place."""
+
+import pytest
+import torch
+from interpreted import DEVICES
+
+from collapse.optimizers import OPTIMIZERS
+from collapse.training.kernels.rules import fused_rule
+from collapse.training.steps import FlatParameters, update_rule
+
+SETTINGS = {"momentum": 0.9, "weight_decay": 0.013, "beta2": 0.999, "epsilon": 1e-8}
+
+
+class Flat:
+    """What a rule wants of FlatParameters."""
+
+    decayed = None
+    decay = FlatParameters.decay
+
+
+def steps(rule, values, device, *, momentum_steps=4):
+    """Parameters and state after some steps, the last of them with a gradient that is zero or not a number."""
+    state, generator = {}, torch.Generator().manual_seed(1)
+    values = values.clone()
+    for number in range(momentum_steps):
+        gradients = torch.randn(values.shape, generator=generator).mul(10.0 ** -(number + 1)).to(device)
+        if number == momentum_steps - 1:
+            gradients[:3], gradients[3] = 0.0, float("nan")
+        rate = torch.tensor(0.013 / (number + 1), dtype=torch.float64, device=device)
+        values, state = rule(values, gradients, state, learning_rate=rate)
+    return values, state
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("changes", [{}, {"momentum": 0.0}, {"weight_decay": 0.0}], ids=str)
+def test_the_bits_are_the_rules(optimizer, changes, device):
+    """More parameters than a program has; coupled, decoupled and split decay."""
+    settings = SETTINGS | changes | {"coupled_fraction": 0.3 if optimizer == "AdamInterpolated" else None}
+    values = torch.randn(2500, generator=torch.Generator().manual_seed(0)).to(device)
+    expected, its = steps(update_rule(optimizer, Flat(), **settings), values, device)
+    found, state = steps(fused_rule(optimizer, Flat(), **settings), values, device)
+    assert torch.equal(found[4:], expected[4:]) and torch.equal(found[:3], expected[:3])
+    assert found[3].isnan() and expected[3].isnan()
+    assert state.keys() == its.keys()
+    for name in its:
+        one, other = (torch.as_tensor(x, dtype=torch.float64).cpu() for x in (state[name], its[name]))
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_parameters_and_state_keep_their_place(device):
+    values, state = torch.ones(7, device=device), {}
+    rule = fused_rule("AdamW", Flat(), **SETTINGS, coupled_fraction=None)
+    after, state = rule(values, torch.ones(7, device=device), state, learning_rate=0.1)
+    first = state["first"]
+    again, later = rule(after, torch.ones(7, device=device), state, learning_rate=0.1)
+    assert again is after is values and later["first"] is first and later["step"] == 2
+
+
+@pytest.mark.skipif("not __import__('interpreted').HAS_TRITON", reason="no triton here")
+def test_where_not_everything_decays_alike_the_rule_itself_is_used():
+    flat = Flat()
+    flat.decayed = torch.tensor([1.0, 0.0])
+    rule = fused_rule("SGD", flat, **SETTINGS, coupled_fraction=None)
+    assert rule.func is OPTIMIZERS["SGD"].rule
+    values, _ = rule(torch.ones(2), torch.zeros(2), {}, learning_rate=1.0)
+    torch.testing.assert_close(values, torch.tensor([1 - 0.013, 1.0]))
