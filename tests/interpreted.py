@@ -7,6 +7,7 @@ they are defined. On a machine with a GPU they are compiled, and the tests run t
 import importlib.util
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,18 @@ if INTERPRETED:
     import collapse.training.kernels.body
     import collapse.training.kernels.rules  # noqa: F401
 
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    cast = InterpreterBuilder.cast_impl
+
+    def rounding_cast(builder, source, kind):
+        """Round to bfloat16 as a GPU does; the interpreter cuts digits off."""
+        if (source.dtype.scalar, kind.scalar) != (triton.language.float32, triton.language.bfloat16):
+            return cast(builder, source, kind)
+        values = torch.from_numpy(np.ascontiguousarray(source.data)).bfloat16()
+        return TensorHandle(values.view(torch.uint16).numpy(), kind.scalar)
+
+    InterpreterBuilder.cast_impl = rounding_cast
     if before is None:
         del os.environ[VARIABLE]  # not for the processes that tests start
 

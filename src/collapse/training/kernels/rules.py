@@ -51,7 +51,7 @@ def signum_kernel(values, gradients, average, learning_rate, momentum, other, co
     new = other * (tl.load(gradients + at, mask=inside) + coupled * x)
     new = momentum * tl.load(average + at, mask=inside) + new
     tl.store(average + at, new, mask=inside)
-    sign = tl.where(new > 0.0, 1.0, tl.where(new < 0.0, -1.0, new))  # zero, and NaN, as they are
+    sign = tl.where(new > 0.0, 1.0, tl.where(new < 0.0, -1.0, 0.0))  # of NaN zero, as PyTorch has it
     tl.store(values + at, shrunk(x, rate, decoupled, rest) - rate.to(tl.float32) * sign, mask=inside)
 
 
