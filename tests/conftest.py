@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import interpreted  # noqa: F401, I001: before what imports triton
+import interpreted  # noqa: F401 - before anything that imports triton
 import pytest
 import tiny_study
 import torch

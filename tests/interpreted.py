@@ -1,7 +1,7 @@
 """Triton's kernels without a GPU: in its interpreter, in which NumPy does what a program would do.
 
-To be imported before anything that imports triton: whether kernels are compiled or interpreted is settled when
-they are defined. On a machine with a GPU they are compiled, and the tests run there.
+To be imported before anything that imports triton: whether kernels are compiled or interpreted is settled
+when they are defined. On a machine with a GPU they are compiled, and the tests run there.
 """
 
 import importlib.util
@@ -18,12 +18,11 @@ VARIABLE = "TRITON_INTERPRET"
 if INTERPRETED:
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "1"
-    import triton.experimental.gluon  # the first launch would import it  # noqa: F401
+    import triton.experimental.gluon  # the first launch would import it
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
     import collapse.training.kernels.body
     import collapse.training.kernels.rules  # noqa: F401
-
-    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
     cast = InterpreterBuilder.cast_impl
 
@@ -40,7 +39,7 @@ if INTERPRETED:
 
 DEVICES = [
     pytest.param("cpu", marks=pytest.mark.skipif(
-        not INTERPRETED, reason="no triton here" if not HAS_TRITON else "kernels are compiled here, for the GPU")),
+        not INTERPRETED, reason="kernels are compiled here" if HAS_TRITON else "no triton here")),
     pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(
         not (HAS_TRITON and torch.cuda.is_available()), reason="needs a GPU and triton")]),
 ]  # fmt: skip

@@ -30,10 +30,9 @@ def graphs(monkeypatch):
     """Let train_run take its steps as graphs; returns them."""
     made = []
 
-    def graphed(network, flat, rule):
-        made.append(
-            GraphedSteps(step_of(network, flat, rule), [flat.values, *network.buffers()], capture=again)
-        )
+    def graphed(network, flat, rule, gradients):
+        step = step_of(network, flat, rule, gradients)
+        made.append(GraphedSteps(step, [flat.values, *network.buffers()], capture=again))
         return made[-1]
 
     monkeypatch.setattr(training, "step_of", graphed)

@@ -17,8 +17,9 @@ with job(snakemake, threads=snakemake.threads):
         prepared=Path(snakemake.input.prepared),
         paths=paths,
         unfinished=unfinished,
-        # No params: moving to a GPU reruns nothing, nor does moving the data, nor saving more often.
+        # No params: moving to a GPU reruns nothing, nor do other kernels, moving the data, saving more often.
         device=snakemake.config["device"],
+        kernels=snakemake.config["kernels"],
         save_every_minutes=snakemake.config["save_every_minutes"],
         root=data_root(snakemake.config["data_root"]),
     )

@@ -42,7 +42,7 @@ from collapse.measuring.evidence_tables import (
     require_same_metrics,
     write_evidence,
 )
-from collapse.measuring.results import OUTCOME, RUN_COLUMNS
+from collapse.measuring.results import OUTCOME, RUN_COLUMNS, with_kernels
 from collapse.paper.selection import run_name
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import SETTINGS, chosen_runs, records, run_table, valid_accuracies
@@ -166,7 +166,10 @@ def made_by(pack: Path, keys: set[str], *, results: Path) -> dict[str, dict[str,
     """
     one = links.link("checkpoint", [pack / "outcomes.parquet"], folder=results, record=f"train/{pack.name}")
     job = one.record and {name: one.record[name] for name in ("started", "ended", "environment")}
-    outcomes = read_table(pack / "outcomes.parquet").reindex(columns=["key", *MADE_ON, "commit", "code"])
+    outcomes = read_table(pack / "outcomes.parquet").reindex(
+        columns=["key", "status", *MADE_ON, "commit", "code"]
+    )
+    outcomes = with_kernels(outcomes).drop(columns="status")
     return {
         row["key"]: {name: row[name] for name in row if name != "key"} | {"job": job}
         for row in records(outcomes[outcomes.key.isin(keys)])

@@ -26,6 +26,7 @@ from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.parameters import ParameterError, load_parameters, suggestion
 from collapse.study.runs import chosen_runs, run_table, runs_by_pack
 from collapse.training.images import choose_device
+from collapse.training.kernels.trust import NAMES, require_fused
 from collapse.training.pack_files import PackPaths, read_table
 from collapse.training.reuse import keys_in
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
     parser.add_argument("--run", nargs="+", default=[], help="keys: these runs alone, in this order")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
+    parser.add_argument("--kernels", choices=NAMES, help="of a GPU's steps; default: as params.yaml says")
     add_folder(parser, "--out", "results", written=True)
     parser.add_argument(
         "--hours", type=positive, help="stop in time, with status 3; the same command goes on"
@@ -66,16 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
     device = arguments.device or parameters["device"]
     if arguments.not_in:
         require_evidence(arguments.not_in)
+    kernels = arguments.kernels or parameters["kernels"]
     known = same_runs(table, runs_in_evidence(arguments.not_in)) if arguments.not_in else ()
     chosen = chosen_runs(table, arguments.experiment, known=known)
     if not chosen:
         print(f"nothing to train: {arguments.not_in} has all runs")
         return 0
-    choose_device(device)  # before anything is written
+    require_fused(kernels, choose_device(device))  # before anything is written
     study = Study(
         folder=writable(arguments.out / arguments.study),
         packs=runs_by_pack(table),
         device=device,
+        kernels=kernels,
         root=arguments.data or data_root(parameters["data_root"]),
         threads=parameters["threads"],
         save_every_minutes=parameters["save_every_minutes"],

@@ -12,7 +12,15 @@ import pandas as pd
 
 from collapse.measuring.evidence_files import NO_RUNS, same_runs, under_known_keys
 from collapse.measuring.evidence_tables import read_evidence, require_same_metrics
-from collapse.measuring.results import FIT, HISTORY_COLUMNS, MEASURES, OUTCOME, RUN_COLUMNS, SPECTRA
+from collapse.measuring.results import (
+    FIT,
+    HISTORY_COLUMNS,
+    MEASURES,
+    OUTCOME,
+    RUN_COLUMNS,
+    SPECTRA,
+    with_kernels,
+)
 from collapse.study.runs import unique_runs
 from collapse.study.schedules import batches_per_epoch, step_learning_rates
 from collapse.theory.closed_forms import NC0_RATIOS
@@ -84,7 +92,7 @@ def joined(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Runs, still without `valid`, and history: a run table and the packs' tables, all below each other."""
     history = with_closed_form(with_metrics(histories, history_metrics), unique_runs(table))[HISTORY_COLUMNS]
-    runs = table.merge(outcomes, on="key", how="left", validate="m:1")
+    runs = table.merge(with_kernels(outcomes), on="key", how="left", validate="m:1")
     for columns in (
         last_measured(history)[FIT],
         metrics.set_index("key"),

@@ -36,6 +36,7 @@ class Study(NamedTuple):
     folder: Path
     packs: Mapping[str, Sequence[Run]]
     device: str
+    kernels: str
     root: Path
     threads: int
     save_every_minutes: float
@@ -55,7 +56,7 @@ def train(study: Study, pack: str, runs: Sequence[Run], *, folder: Path) -> None
         take_over(runs, paths=paths, unfinished=unfinished, former=sorted(former))
         train_pack(
             runs, prepared=prepared, paths=paths, unfinished=unfinished, device=study.device,
-            save_every_minutes=study.save_every_minutes, root=study.root,
+            kernels=study.kernels, save_every_minutes=study.save_every_minutes, root=study.root,
         )  # fmt: skip
 
 

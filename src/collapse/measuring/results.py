@@ -13,7 +13,9 @@ from collapse.study.runs import SETTINGS
 
 MEASURES = [*METRICS, *DIAGNOSTICS]
 FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
-OUTCOME = ["status", "reason", "epochs_done", "seconds", "device", "threads", "torch_version", "protocol"]
+OUTCOME = [
+    "status", "reason", "epochs_done", "seconds", "device", "threads", "torch_version", "kernels", "protocol",
+]  # fmt: skip
 SPECTRA = ["singular_values_W", "singular_values_M"]
 RUN_COLUMNS = [
     "experiment", "key", "pack", *SETTINGS, *OUTCOME, "valid", *FIT, *MEASURES,
@@ -28,6 +30,13 @@ HISTORY_COLUMNS = [
 def read_runs(path: str | PathLike) -> pd.DataFrame:
     """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column, InputError."""
     return _read(path, RUN_COLUMNS)
+
+
+def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with plain kernels where runs have ended and none are recorded: there were no others then."""
+    known = table["kernels"] if "kernels" in table else pd.Series(None, index=table.index, dtype=object)
+    ended = table["status"].notna() & (table["status"] != "missing")
+    return table.assign(kernels=known.astype(object).mask(known.isna() & ended, "plain"))
 
 
 def read_history(path: str | PathLike) -> pd.DataFrame:
@@ -46,6 +55,8 @@ def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         words = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
+    if "kernels" in columns:
+        table = with_kernels(table)
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")

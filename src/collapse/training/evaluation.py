@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from collapse.architectures.network import Body, Network
 from collapse.datasets.image_folder import FolderImages
 from collapse.metrics.class_statistics import ClassStatistics, class_statistics
 from collapse.training.images import Images
@@ -29,14 +30,15 @@ def require_finite(loss: float, values: Tensor) -> None:
 
 @torch.no_grad()
 def evaluate(
-    network: nn.Module, images: Tensor | FolderImages, labels: Tensor
+    network: Network, images: Tensor | FolderImages, labels: Tensor, *, body: Body | None = None
 ) -> tuple[Tensor, float, float]:
     """Features (N, p), mean cross-entropy and accuracy in eval mode. Raises Diverged.
 
+    body: what computes the features in the place of the network's own body.
     All features are on the device at once, for a moment twice: ResNet50's of ImageNet are 10.5 GB.
     """
     network.eval()
-    features = torch.cat([network.features(batch) for batch in images.split(EVALUATION_BATCH)])
+    features = torch.cat([network.features(batch, body=body) for batch in images.split(EVALUATION_BATCH)])
     if not features.isfinite().all():
         raise Diverged("features are not finite")
     logits = network.head(features)
@@ -47,13 +49,19 @@ def evaluate(
     return features, loss, accuracy
 
 
-def statistics_of(network: nn.Module, images: Images) -> tuple[ClassStatistics, dict[str, float]]:
+def statistics_of(
+    network: Network, images: Images, *, body: Body | None = None
+) -> tuple[ClassStatistics, dict[str, float]]:
     """Class statistics, and loss and accuracy on both sets, from one pass over the data.
 
     As in the paper, NC1 to NC3 see the training set in eval mode, NC4 the test set. Raises Diverged.
     """
-    features, train_loss, train_accuracy = evaluate(network, images.train_images, images.train_labels)
-    test_features, test_loss, test_accuracy = evaluate(network, images.test_images, images.test_labels)
+    features, train_loss, train_accuracy = evaluate(
+        network, images.train_images, images.train_labels, body=body
+    )
+    test_features, test_loss, test_accuracy = evaluate(
+        network, images.test_images, images.test_labels, body=body
+    )
     statistics = class_statistics(
         features_ND=features,
         labels_N=images.train_labels,

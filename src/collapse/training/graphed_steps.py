@@ -62,6 +62,12 @@ class CapturedStep:
         return self.state, self.loss
 
 
+def move(tensors: Sequence[Tensor], to: Sequence[Tensor]) -> None:
+    """Give tensors other values where they lie."""
+    for x, value in zip(tensors, to, strict=True):
+        x.copy_(value)
+
+
 class GraphedSteps:
     """A `step` as `training_step` is, captured for every size of batch once the first steps are done.
 
@@ -93,9 +99,18 @@ class GraphedSteps:
         return {name: on_device(x, self.rate.device) for name, x in state.items()}, loss
 
     def captured_and_held_against(self, state: State, batch: Tensor, labels: Tensor) -> tuple[State, Tensor]:
-        """Take the step as a graph, take it back, and take it without: the latter stays."""
+        """Take the step, take it back, take it as a graph and take that back: the former stays.
+
+        In this order a kernel that only this size of batch needs is loaded before the capture, which forbids
+        loading.
+        """
         before = [x.clone() for x in self.moved]
         self.captured[len(batch)] = None
+        taken = self.plain(
+            {name: on_device(x, self.rate.device).clone() for name, x in state.items()}, batch, labels
+        )
+        after = [x.clone() for x in self.moved]
+        move(self.moved, before)
         try:
             graph = CapturedStep(self.step, state, batch, labels, self.rate, capture=self.capture)
             graph(state, batch, labels)
@@ -103,9 +118,7 @@ class GraphedSteps:
             log.warning("no CUDA graph of a step (%s): training goes on without", str(error).splitlines()[0])
             graph = None
         found = self.moved[0].clone()
-        for x, old in zip(self.moved, before, strict=True):
-            x.copy_(old)
-        taken = self.plain(state, batch, labels)
+        move(self.moved, after)
         if graph is None:
             return taken
         length = (self.moved[0] - before[0]).norm()

@@ -7,11 +7,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
@@ -25,6 +27,7 @@ from collapse.study.runs import PROTOCOL
 from collapse.training.evaluation import Diverged
 from collapse.training.freed_memory import keep_freed_memory
 from collapse.training.images import DeviceError, Images, choose_device, load_images
+from collapse.training.kernels.trust import chosen_kernels, require_fused
 from collapse.training.pack_files import (
     Pack,
     PackFileError,
@@ -37,7 +40,7 @@ from collapse.training.pack_files import (
     write_pack,
 )
 from collapse.training.pack_lock import only_trainer
-from collapse.training.run import Outcome, train_run
+from collapse.training.run import Outcome, minibatches, train_run
 from collapse.training.run_state import KeptState
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ def train_pack(
     paths: PackPaths,
     unfinished: Path,
     device: str,
+    kernels: str = "plain",
     save_every_minutes: float = 5.0,
     root: Path | None = None,
 ) -> None:
@@ -64,7 +68,8 @@ def train_pack(
     Runs already in the files, or finished by an interrupted job (in `unfinished`), are kept as they
     are: their keys say that nothing that determines them has changed. A run that was under way goes on
     from its latest state there, to the same bits; SIGTERM and SIGINT save one and raise Interrupted.
-    root: see `load_images`. Raises PackFileError, DatasetError, DeviceError and PackBusyError.
+    kernels: see collapse.training.kernels.trust. root: see `load_images`. Raises PackFileError, DatasetError,
+    DeviceError, KernelsError and PackBusyError.
     """
     keep_freed_memory()
     with only_trainer(unfinished), stopped_by_signals():
@@ -76,7 +81,7 @@ def train_pack(
         if missing:
             packs += train_missing(
                 missing, prepared=prepared, unfinished=unfinished, device=choose_device(device),
-                save_every_minutes=save_every_minutes, root=root,
+                kernels=kernels, save_every_minutes=save_every_minutes, root=root,
             )  # fmt: skip
         whole = joined(packs, keys=[run["key"] for run in runs])
         if (whole.outcomes.status == "failed").all():
@@ -101,10 +106,12 @@ def train_missing(
     prepared: Path,
     unfinished: Path,
     device: torch.device,
+    kernels: str,
     save_every_minutes: float,
     root: Path | None,
 ) -> list[Pack]:
     """Train runs one after the other; each is in `unfinished` as soon as it has ended."""
+    require_fused(kernels, device)
     try:
         images = load_images(prepared, runs[0], device, root=root)
     except torch.OutOfMemoryError as error:
@@ -116,13 +123,17 @@ def train_missing(
     packs = []
     for number, run in enumerate(runs):
         folder = unfinished / run["key"]
-        facts = made_by(device, run)
+        its, why = chosen_kernels(kernels, run, partial(first_batch, run, images), device)
+        if why:
+            log.warning("fused kernels are not trusted, plain ones train: %s", why)
+            kernels = "plain"  # in this job
+        facts = made_by(device, run, kernels=its)
         state = KeptState(
             folder / "state.safetensors",
             made_by={"run": dict(run), **{name: facts[name] for name in SAME_IN_A_STATE}},
             every_seconds=60 * save_every_minutes,
         )
-        pack = pack_of_one(run, train_one(run, images, device, report(number, state), state), facts)
+        pack = pack_of_one(run, train_one(run, images, device, report(number, state), state, its), facts)
         write_pack(pack, PackPaths.inside(folder))
         state.remove()
         packs.append(pack)
@@ -135,8 +146,20 @@ def finished_parts(unfinished: Path) -> list[Pack]:
     return [read_pack(part) for part in parts if part.outcomes.exists()]
 
 
+def first_batch(run: Run, images: Images) -> tuple[Tensor, Tensor]:
+    """Images and labels of a run's first step, before augmentation."""
+    batches = minibatches(len(images.train_labels), batch_size=run["batch_size"], seed=run["seed"], epoch=0)
+    indices = next(batches).to(images.train_labels.device)
+    return images.train_images[indices], images.train_labels[indices]
+
+
 def train_one(
-    run: Run, images: Images, device: torch.device, progress: Callable[[int, float], None], state: KeptState
+    run: Run,
+    images: Images,
+    device: torch.device,
+    progress: Callable[[int, float], None],
+    state: KeptState,
+    kernels: str,
 ) -> Outcome:
     """One run of a pack. An error of its own, or want of memory, is recorded as `failed`.
 
@@ -147,7 +170,7 @@ def train_one(
     started = time.monotonic()
     for again in (False, True):
         try:
-            outcome = train_from(state, run, images, device, progress)
+            outcome = train_from(state, run, images, device, progress, kernels)
             break
         except (InputError, Interrupted):
             raise
@@ -176,6 +199,7 @@ def train_from(
     images: Images,
     device: torch.device,
     progress: Callable[[int, float], None],
+    kernels: str,
 ) -> Outcome:
     """Train one run from its latest state, if it has one. Raises Interrupted, with the state saved."""
     settings = {name: run[name] for name in TRAINING}
@@ -187,7 +211,7 @@ def train_from(
         with convolutions_in(run["precision"]):
             return train_run(
                 initial_network(run).to(device), images, padding=padding, progress=progress, begin=begin,
-                between_epochs=state.between_epochs, **settings,
+                kernels=kernels, between_epochs=state.between_epochs, **settings,
             )  # fmt: skip
     except Interrupted as stop:
         words = f": run {run['key']} is " + (
@@ -199,16 +223,17 @@ def train_from(
 
 
 # What a run's bits hang on beside its settings.
-SAME_IN_A_STATE = ["device", "threads", "torch_version", "protocol", "code"]
+SAME_IN_A_STATE = ["device", "threads", "torch_version", "kernels", "protocol", "code"]
 
 
-def made_by(device: torch.device, run: Run) -> dict[str, Any]:
+def made_by(device: torch.device, run: Run, *, kernels: str) -> dict[str, Any]:
     """What trains a run here: part of its outcome."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {
         "device": name,
         "threads": torch.get_num_threads(),
         "torch_version": torch.__version__,
+        "kernels": kernels,
         "protocol": PROTOCOL,
         # A pack's file holds runs of several jobs: which code trained this one, nobody else can say.
         "commit": commit_words(project_state()),

@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from collapse.architectures.network import Body, Network
 from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.preprocessing import augment
 from collapse.metrics.class_statistics import to_arrays
@@ -22,7 +23,8 @@ from collapse.study.schedules import SCHEDULES, is_measured
 from collapse.training.evaluation import Diverged, require_finite, statistics_of
 from collapse.training.head import head_metrics
 from collapse.training.images import Images
-from collapse.training.steps import FlatParameters, State, Step, step_of, update_rule
+from collapse.training.kernels.named import kernels_named
+from collapse.training.steps import FlatParameters, State, Step, evaluated_by, step_of
 
 MINIBATCH_STREAM, AUGMENTATION_STREAM = 1, 2
 
@@ -102,7 +104,7 @@ def augmented_batches(
 
 
 def train_epoch(
-    network: nn.Module,
+    network: Network,
     state: State,
     images: Images,
     *,
@@ -132,7 +134,7 @@ def train_epoch(
 
 
 def train_run(
-    network: nn.Module,
+    network: Network,
     images: Images,
     *,
     optimizer: str,
@@ -144,6 +146,7 @@ def train_run(
     seed: int,
     padding: Tensor | None,
     progress: Callable[[int, float], None],
+    kernels: str = "plain",
     begin: Moment | None = None,
     between_epochs: Callable[[Callable[[], Moment]], None] = lambda take: None,
     **hyperparameters: float | None,
@@ -152,14 +155,15 @@ def train_run(
 
     hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
     progress: called with the epoch and its loss after every epoch.
+    kernels: plain, or fused where collapse.training.kernels.trust finds them to do the same.
     begin: go on from there, to the same bits as if nothing had come between.
     between_epochs: called after every epoch with what returns that Moment, at the price of a copy.
     Every epoch from 0 (initialisation) on is recorded; what needs the features where `is_measured` says.
     """
     started = time.monotonic() - (begin.seconds if begin else 0.0)
-    flat, record = FlatParameters(network), Record(network, images)
-    rule = update_rule(optimizer, flat, **hyperparameters)
-    step = step_of(network, flat, rule)
+    means = kernels_named(kernels)
+    flat, record = FlatParameters(network), Record(network, images, evaluated_by(means, network))
+    step = step_of(network, flat, means.rule(optimizer, flat, **hyperparameters), means.gradients)
     looks = partial(is_measured, epochs=epochs, measure_every=measure_every)
     if begin:
         epoch, state = begin.epoch, restored(begin, network, flat, record)
@@ -191,7 +195,7 @@ def train_run(
 
 
 def moment(
-    network: nn.Module,
+    network: Network,
     flat: FlatParameters,
     state: dict[str, Tensor | int],
     record: Record,
@@ -212,7 +216,7 @@ def moment(
 
 
 def restored(
-    begin: Moment, network: nn.Module, flat: FlatParameters, record: Record
+    begin: Moment, network: Network, flat: FlatParameters, record: Record
 ) -> dict[str, Tensor | int]:
     """Put a new network and its record where `begin` was. Returns the optimizer's state."""
     flat.values.copy_(begin.parameters)
@@ -228,8 +232,8 @@ def restored(
 class Record:
     """What is seen of a run on its way: `history` and `trajectory` of its Outcome."""
 
-    def __init__(self, network: nn.Module, images: Images):
-        self.network, self.images = network, images
+    def __init__(self, network: Network, images: Images, body: Body | None = None):
+        self.network, self.images, self.body = network, images, body
         self.history: list[dict[str, Any]] = []
         self.trajectory: dict[str, Tensor] = {}
 
@@ -237,7 +241,7 @@ class Record:
         """Look at the last layer and, if `features`, at all images. Raises Diverged, adding nothing."""
         row = {"epoch": epoch, "measured": features} | row | head_metrics(self.network)
         if features:
-            statistics, fit = statistics_of(self.network, self.images)
+            statistics, fit = statistics_of(self.network, self.images, body=self.body)
             row |= fit
             arrays = to_arrays(statistics)
             self.trajectory |= {f"{epoch}/{name}": torch.from_numpy(a) for name, a in arrays.items()}
@@ -254,7 +258,7 @@ class Record:
         return ""
 
 
-def copied_weights(network: nn.Module) -> dict[str, Tensor]:
+def copied_weights(network: Network) -> dict[str, Tensor]:
     """The state dict on the CPU, no tensor sharing memory with another."""
     as_saved = {"memory_format": torch.contiguous_format, "copy": True, "device": "cpu"}
     return {name: tensor.detach().to(**as_saved) for name, tensor in network.state_dict().items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from collapse.architectures.network import Body, Network
 from collapse.optimizers import OPTIMIZERS
 from collapse.training.graphed_steps import GraphedSteps, State, Step
 
@@ -87,6 +89,26 @@ def training_step(
     values, state = rule(flat.values, flat.gradients, state, learning_rate=learning_rate)
     flat.values.copy_(values)
     return state, loss
+
+
+class Kernels(NamedTuple):
+    """What steps and looks at the features are computed by.
+
+    rule: as `update_rule`. gradients: as `accumulated_gradients`. body: of a network's body and images the
+    features, None: as the body itself does.
+    """
+
+    rule: Callable
+    gradients: Callable
+    body: Callable | None
+
+
+PLAIN = Kernels(rule=update_rule, gradients=accumulated_gradients, body=None)
+
+
+def evaluated_by(kernels: Kernels, network: Network) -> Body | None:
+    """What computes a network's features, as `Network.features` takes it."""
+    return kernels.body and partial(kernels.body, network.body)
 
 
 def step_of(

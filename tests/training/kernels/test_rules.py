@@ -19,7 +19,7 @@ class Flat:
 
 
 def steps(rule, values, device):
-    """Parameters and state after some steps, the last of them with a gradient that is zero or not a number."""
+    """Parameters and state after some steps, the last with gradients that are zero or not a number."""
     state, generator = {}, torch.Generator().manual_seed(1)
     values = values.clone()
     for number in range(4):

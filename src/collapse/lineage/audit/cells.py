@@ -140,7 +140,10 @@ def run_facts(runs: pd.DataFrame, key: str, *, outcomes: pd.DataFrame | None) ->
     facts["reason"] = row.get("reason") or facts["reason"]  # the run table's also says undertrained
     facts["valid"] = bool(its["valid"].any()) if "valid" in its else None
     facts |= {name: outcome.get(name) for name in ("commit", "code")}
-    return {name: plain(value) for name, value in facts.items()}
+    facts = {name: plain(value) for name, value in facts.items()}
+    if facts["device"] is not None and facts["kernels"] is None:
+        facts["kernels"] = "plain"  # before there were others none were recorded
+    return facts
 
 
 def plain(value: Any) -> Any:

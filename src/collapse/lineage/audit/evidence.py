@@ -79,8 +79,11 @@ def words(chain: Sequence[Link], keys: Sequence[str]) -> list[str]:
 
 
 def made_on(its: Mapping[str, Any]) -> str:
-    """ "NVIDIA H100, torch 2.11.0, protocol 2, commit 8359746"."""
+    """ "NVIDIA H100, torch 2.11.0, plain kernels, protocol 2, commit 8359746".
+
+    Where no kernels are recorded they were plain: there were no others.
+    """
     return (
-        f"{its['device']}, torch {its['torch_version']}, protocol {its['protocol']}, "
-        f"commit {str(its['commit'])[:7]}"
+        f"{its['device']}, torch {its['torch_version']}, {its.get('kernels', 'plain')} kernels, "
+        f"protocol {its['protocol']}, commit {str(its['commit'])[:7]}"
     )

@@ -120,7 +120,8 @@ def run_lines(found: Lineage) -> list[str]:
     ended += f": {facts['reason']}" if facts["reason"] else ""
     if facts["epochs_done"] is not None:
         ended += f"; {facts['epochs_done']} epochs in {facts['seconds']:.1f} s, {facts['device']}"
-        ended += f", {facts['threads']} threads, torch {facts['torch_version']}, protocol {facts['protocol']}"
+        ended += f", {facts['threads']} threads, torch {facts['torch_version']}, {facts['kernels']} kernels"
+        ended += f", protocol {facts['protocol']}"
     by = f"{facts['code']}, commit {facts['commit']}" if facts["code"] else "that was not recorded"
     trained = [] if facts["status"] == "missing" else [f"trained by code {by}"]
     asked = f"{facts['key']}" + (f", of {', '.join(facts['experiments'])}" if facts["experiments"] else "")

@@ -32,8 +32,8 @@ def run_counts(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def hardware(runs: pd.DataFrame) -> pd.DataFrame:
-    """How many trainings ran on what: a row a (device, threads, torch, protocol), the most used first."""
-    columns = ["device", "threads", "torch_version", "protocol"]
+    """How many trainings ran on what: a row a device, threads, torch, kernels and protocol."""
+    columns = ["device", "threads", "torch_version", "kernels", "protocol"]
     trained = runs[runs["status"] != "missing"]
     return trained.drop_duplicates("key").value_counts(columns, dropna=False).reset_index(name="trainings")
 
@@ -60,7 +60,7 @@ def print_counts(counts: pd.DataFrame) -> pd.DataFrame:
 
 def print_hardware(used: pd.DataFrame) -> pd.DataFrame:
     """`hardware` for the eye."""
-    names = {"device": "Device", "threads": "Threads", "torch_version": "PyTorch"}
+    names = {"device": "Device", "threads": "Threads", "torch_version": "PyTorch", "kernels": "Kernels"}
     names |= {"protocol": "Training protocol", "trainings": "Trainings"}
     return used.astype(object).where(used.notna(), "not recorded").rename(columns=names)
 

@@ -12,8 +12,8 @@ these passes see a quarter of a pooled block's pixels. BatchNorm is blind to the
 is exactly zero, and the running mean has the bias in it. The first layer is computed from the image wherever
 it is needed, and its output never stored before BatchNorm.
 
-`batch_norm_kernels`, `first_layer_kernels` and `rules` hold the kernels; `batch_norm` and `first_layer` launch
-them as differentiable functions; `body` runs a network by them; `trust` holds a step by them against the plain
-one before a run may use it. There are no atomics: every sum has one order, that of shapes alone, so the
-same step gives the same bits. docs/gpu-kernels.md says how all this is proved.
+`batch_norm_kernels`, `first_layer_kernels` and `rules` hold the kernels; `batch_norm` and `first_layer`
+launch them as differentiable functions; `body` runs a network by them; `trust` holds a step by them against
+the plain one before a run may use it. There are no atomics: the order of every sum depends on shapes alone,
+so the same step gives the same bits. docs/gpu-kernels.md says how all this is proved.
 """

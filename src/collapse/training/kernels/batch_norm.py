@@ -44,8 +44,8 @@ class BatchNormReLU(torch.autograd.Function):
         )
         mean, inverse = torch.empty(2, C, device=y.device)
         join_kernel[(triton.cdiv(C, FEW),)](
-            means, squares, bias, norm.running_mean, norm.running_var, norm.num_batches_tracked, mean, inverse,
-            parts, per_part * (4 if pool else 1), n, C, norm.momentum, norm.eps,
+            means, squares, bias, norm.running_mean, norm.running_var, norm.num_batches_tracked, mean,
+            inverse, parts, per_part * (4 if pool else 1), n, C, norm.momentum, norm.eps,
             P=triton.next_power_of_2(parts), BC=FEW, num_warps=8,
         )  # fmt: skip
         ctx.save_for_backward(y, v, gamma, beta, mean, inverse)
@@ -73,7 +73,14 @@ class BatchNormReLU(torch.autograd.Function):
 
 
 def normalised(
-    v: Tensor, residual: Tensor | None, mean: Tensor, inverse: Tensor, gamma: Tensor, beta: Tensor, *, pool: bool
+    v: Tensor,
+    residual: Tensor | None,
+    mean: Tensor,
+    inverse: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    pool: bool,
 ) -> Tensor:
     """relu(max_pool(gamma (v - mean) inverse + beta)) + residual, in one pass."""
     v, C = in_order(v), v.shape[1]
@@ -106,9 +113,7 @@ def pooled(shape: Sequence[int]) -> tuple[int, ...]:
 
 def images_like(y: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
     """Memory for images in channels_last, where y is and of its type or another."""
-    return torch.empty(
-        shape, dtype=dtype or y.dtype, device=y.device, memory_format=torch.channels_last
-    )
+    return torch.empty(shape, dtype=dtype or y.dtype, device=y.device, memory_format=torch.channels_last)
 
 
 def in_order(images: Tensor) -> Tensor:

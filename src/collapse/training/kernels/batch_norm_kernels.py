@@ -1,9 +1,9 @@
 """BatchNorm, max-pool 2x2, ReLU and a residual sum on images in channels_last, as Triton kernels.
 
-An image is R rows of C channels, a row a pixel. With POOL a row is one of the pooled image, PW wide, and stands
-for four pixels: the upper left one is number (row // PW) * 4 PW + (row % PW) * 2, the others are 1, 2 PW and
-2 PW + 1 after it. A program has BR rows and BC channels at a time. Bytes are of the convolution's output y;
-what a block hands on has as many, with POOL a quarter.
+Images are R rows of C channels, a row a pixel. With POOL a row is a pixel of the pooled images, PW wide, and
+stands for four: the upper left one is number (row // PW) * 4 PW + (row % PW) * 2, the others are 1, 2 PW and
+2 PW + 1 after it. A program has BR rows and BC channels at a time. What a kernel reads and writes is said in
+images: y is a convolution's output, v, out and the gradient are what a block hands on, with POOL a quarter.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def statistics_kernel(y, gamma, v, means, squares, R, C, PW, per_part,
                       POOL: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
     """Mean and sum of squared deviations of each part of y, per_part rows; with POOL v, what the pool takes.
 
-    The sums are of y - (the part's first pixel): no digits are lost to a mean far from zero. Reads y, writes v.
-    The last part comes first: what was written last is likely still in the cache.
+    The sums are of y - (the part's first pixel): no digits are lost to a mean far from zero. Reads y,
+    writes v. The last part comes first: what was written last is likely still in the cache.
     """
     part = tl.num_programs(0) - 1 - tl.program_id(0)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
@@ -117,7 +117,7 @@ def keep_running(mean, variance, bias, running_mean, running_var, tracked, colum
 @triton.jit(do_not_specialize=SIZES)
 def join_kernel(means, squares, bias, running_mean, running_var, tracked, mean, inverse,
                 parts, per_part, n, C, momentum, eps, P: tl.constexpr, BC: tl.constexpr):  # fmt: skip
-    """Mean and 1 / sqrt(variance + eps) of n pixels from those of the parts, in float64; running statistics."""
+    """Mean and 1 / sqrt(variance + eps) of n pixels from the parts', in float64; running statistics."""
     columns = tl.program_id(0) * BC + tl.arange(0, BC)
     here = columns < C
     part = tl.arange(0, P)
@@ -137,8 +137,8 @@ def join_kernel(means, squares, bias, running_mean, running_var, tracked, mean, 
 
 
 @triton.jit(do_not_specialize=SIZES)
-def normalise_kernel(v, residual, mean, inverse, gamma, beta, out, R, C, PW,
-                     POOL: tl.constexpr, RESIDUAL: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
+def normalise_kernel(v, residual, mean, inverse, gamma, beta, out, R, C, PW, POOL: tl.constexpr,
+                     RESIDUAL: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
     """out = relu(gamma (v - mean) inverse + beta) + residual; with POOL v is not pooled yet.
 
     Reads v and the residual, writes out.
@@ -154,7 +154,9 @@ def normalise_kernel(v, residual, mean, inverse, gamma, beta, out, R, C, PW,
         x, _ = chosen(a, b, c, d, g)
     else:
         x = tl.load(v + at, mask=inside, other=0.0).to(tl.float32)
-    x = (x - channel(mean, columns, here)) * channel(inverse, columns, here) * g + channel(beta, columns, here)
+    x = (x - channel(mean, columns, here)) * channel(inverse, columns, here) * g + channel(
+        beta, columns, here
+    )
     x = tl.where(x <= 0.0, 0.0, x)
     if RESIDUAL:  # of two numbers as they are stored
         x = x.to(out.dtype.element_ty).to(tl.float32) + tl.load(residual + at, mask=inside, other=0.0)
@@ -195,7 +197,8 @@ def gradient_kernel(gradient, y, mean, inverse, gamma, beta, of_beta, of_gamma, 
                     POOL: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
     """dy = gamma inverse (z - share of_beta - xhat share of_gamma), share = 1 / number of y's pixels.
 
-    z is the gradient at what the pool took and the ReLU let through, else 0. Reads the gradient and y, writes dy.
+    z is the gradient at what the pool took and the ReLU let through, else 0. Reads the gradient and y,
+    writes dy.
     """
     rows = tl.program_id(0) * BR + tl.arange(0, BR)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)

@@ -5,6 +5,8 @@ The network stays as it is: its modules say what is computed, its parameters and
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,7 +73,7 @@ def has_pool(block: nn.Sequential) -> bool:
 
 
 def lacks_kernels(module: nn.Module, size: int) -> tuple[str, int]:
-    """Why a module on images of size x size pixels cannot be computed here, or nothing; and their size after it."""
+    """Why a module has no kernels for images of size x size pixels, or nothing; and their size after it."""
     if is_block(module):
         if not has_pool(module):
             return "", size
@@ -92,12 +94,15 @@ def written_gradients(network: Network, flat: FlatParameters, batch: Tensor, lab
     """As `accumulated_gradients` (collapse.training.steps), each gradient copied once into its place.
 
     In bfloat16 the weights of convolutions are views of one rounded copy of the flat vector, and so are their
-    gradients rounded: one kernel for all instead of two for each. Bytes a parameter: 8 of float32, 12 of bfloat16.
+    gradients rounded: one kernel for all instead of two for each. Bytes a parameter: 8 of float32, 12 of
+    bfloat16.
     """
     parameters = list(network.parameters())
     leaves = rounded(parameters, flat) if network.precision == "bfloat16" else parameters
     weights = dict(zip(map(id, parameters), leaves, strict=True))
-    loss = functional.cross_entropy(network(batch, body=lambda x: fused_body(network.body, x, weights)), labels)
+    loss = functional.cross_entropy(
+        network(batch, body=partial(fused_body, network.body, weights=weights)), labels
+    )
     gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
     pieces = flat.gradients.split([parameter.numel() for parameter in parameters])
     found = [

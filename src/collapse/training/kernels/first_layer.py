@@ -43,16 +43,18 @@ class FirstLayer(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         images, weight = in_order(images), to_OHWI(weight).contiguous()
         N, CI, H, W = images.shape
-        O, K, KP = len(weight), 9 * CI, padded(CI)
+        C, K, KP = len(weight), 9 * CI, padded(CI)
         per_part, parts = parts_of(N * H * W, rows_at_once(False))
         moments = torch.empty(parts, KP, KP, dtype=torch.float64, device=images.device)
-        moments_kernel[(parts,)](images, moments, N * H * W, H, W, per_part, CI=CI, KP=KP, BR=rows_at_once(False))
+        moments_kernel[(parts,)](
+            images, moments, N * H * W, H, W, per_part, CI=CI, KP=KP, BR=rows_at_once(False)
+        )
         moments = moments.sum(0)
-        folded, spread = torch.empty(2, KP, O, device=images.device)
-        inverse = torch.empty(O, device=images.device)
-        fold_kernel[(triton.cdiv(O, FEW),)](
+        folded, spread = torch.empty(2, KP, C, device=images.device)
+        inverse = torch.empty(C, device=images.device)
+        fold_kernel[(triton.cdiv(C, FEW),)](
             moments, weight, gamma, beta, bias, norm.running_mean, norm.running_var, norm.num_batches_tracked,
-            folded, spread, inverse, O, norm.momentum, norm.eps, K=K, KP=KP, BC=FEW,
+            folded, spread, inverse, C, norm.momentum, norm.eps, K=K, KP=KP, BC=FEW,
         )  # fmt: skip
         ctx.save_for_backward(images, weight, gamma, folded, moments, spread, inverse)
         ctx.pool = pool
@@ -64,18 +66,18 @@ class FirstLayer(torch.autograd.Function):
         images, weight, gamma, folded, moments, spread, inverse = ctx.saved_tensors
         gradient, pool = in_order(gradient), ctx.pool
         _, CI, H, W = images.shape
-        O, K, KP = len(weight), 9 * CI, padded(CI)
+        C, K, KP = len(weight), 9 * CI, padded(CI)
         R, _ = rows_of(images, pool)
-        its = tile(O, pool)
-        per_part, parts = parts_of(R * triton.cdiv(O, its["BC"]), its["BR"])
+        its = tile(C, pool)
+        per_part, parts = parts_of(R * triton.cdiv(C, its["BC"]), its["BR"])
         parts = triton.cdiv(R, per_part)
-        sums = torch.empty(parts, KP, O, device=images.device)
-        first_sums_kernel[(parts, triton.cdiv(O, its["BC"]))](
-            gradient, images, folded, sums, R, H, W, O, per_part, POOL=pool, CI=CI, KP=KP, **its
+        sums = torch.empty(parts, KP, C, device=images.device)
+        first_sums_kernel[(parts, triton.cdiv(C, its["BC"]))](
+            gradient, images, folded, sums, R, H, W, C, per_part, POOL=pool, CI=CI, KP=KP, **its
         )
-        of_weight, (of_gamma, of_beta) = torch.empty_like(weight), torch.empty(2, O, device=images.device)
-        first_gradient_kernel[(triton.cdiv(O, FEW),)](
-            sums.sum(0), moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, O,
+        of_weight, (of_gamma, of_beta) = torch.empty_like(weight), torch.empty(2, C, device=images.device)
+        first_gradient_kernel[(triton.cdiv(C, FEW),)](
+            sums.sum(0), moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, C,
             K=K, KP=KP, BC=FEW,
         )  # fmt: skip
         return None, to_OIHW(of_weight), of_gamma, of_beta, None, None, None, None
@@ -86,21 +88,21 @@ def in_evaluation_from(
 ) -> Tensor:
     """The same of a network in evaluation, by its running statistics."""
     mean, inverse = in_evaluation(norm, conv.bias)
-    scale, O = norm.weight * inverse, conv.out_channels
-    folded = torch.zeros(padded(conv.in_channels), O, device=images.device)
-    folded[: 9 * conv.in_channels] = to_OHWI(conv.weight).reshape(O, -1).T * scale
+    scale, C = norm.weight * inverse, conv.out_channels
+    folded = torch.zeros(padded(conv.in_channels), C, device=images.device)
+    folded[: 9 * conv.in_channels] = to_OHWI(conv.weight).reshape(C, -1).T * scale
     folded[9 * conv.in_channels] = norm.bias - mean * scale
     return applied(in_order(images), folded, pool=pool, dtype=dtype)
 
 
 def applied(images: Tensor, folded: Tensor, *, pool: bool, dtype: torch.dtype) -> Tensor:
     """relu(max_pool(folded.(p, 1))) at every pixel."""
-    (N, CI, H, W), (KP, O) = images.shape, folded.shape
+    (N, CI, H, W), (KP, C) = images.shape, folded.shape
     R, _ = rows_of(images, pool)
     _, _, OH, OW = pooled(images.shape) if pool else images.shape
-    out, its = images_like(images, (N, O, OH, OW), dtype), tile(O, pool)
-    first_layer_kernel[(triton.cdiv(R, its["BR"]), triton.cdiv(O, its["BC"]))](
-        images, folded, out, R, H, W, O, POOL=pool, CI=CI, KP=KP, **its
+    out, its = images_like(images, (N, C, OH, OW), dtype), tile(C, pool)
+    first_layer_kernel[(triton.cdiv(R, its["BR"]), triton.cdiv(C, its["BC"]))](
+        images, folded, out, R, H, W, C, POOL=pool, CI=CI, KP=KP, **its
     )
     return out
 

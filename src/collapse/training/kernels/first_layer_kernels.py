@@ -1,7 +1,7 @@
 """The first block of a network, from images of 1 to 3 channels, as Triton kernels.
 
-K = 9 CI numbers of an image make the patch p about a pixel, zero outside the image and followed by a one; KP is
-the power of two above K. The convolution, BatchNorm after it and its shift together are one product,
+K = 9 CI numbers of an image make the patch p about a pixel, zero outside the image and followed by a one; KP
+is the power of two above K. The convolution and BatchNorm after it are one product,
 
     gamma (w.p - mean) / std + beta = folded.(p, 1),    folded = (gamma w / std, beta - gamma mean / std),
 
@@ -11,7 +11,7 @@ and w'Sw with mean mu and covariance S of the patches. And the weight's gradient
     sum_r p dy = gamma / std (G - s mu - of_gamma / std S w),    G = sum_r p z,    s = sum_r z = of_beta,
     of_gamma = w.(G - s mu) / std,
 
-z being the gradient where pool and ReLU let it through. So y and dy exist in no memory. A weight is (O, K), K
+z being the gradient where pool and ReLU let it through. So y and dy exist in no memory. A weight is (C, K), K
 in the order of OHWI. A row is a pixel of what the block hands on, with POOL of the pooled image.
 """
 
@@ -68,11 +68,11 @@ def moments_kernel(images, moments, R, H, W, per_part,
 
 
 @triton.jit
-def fold_kernel(moments, weight, gamma, beta, bias, running_mean, running_var, tracked, folded, spread, inverse,
-                O, momentum, eps, K: tl.constexpr, KP: tl.constexpr, BC: tl.constexpr):  # fmt: skip
-    """From the moments folded (KP, O), spread = S w (KP, O), 1 / std and the running statistics."""
+def fold_kernel(moments, weight, gamma, beta, bias, running_mean, running_var, tracked, folded, spread,
+                inverse, C, momentum, eps, K: tl.constexpr, KP: tl.constexpr, BC: tl.constexpr):  # fmt: skip
+    """From the moments folded (KP, C), spread = S w (KP, C), 1 / std and the running statistics."""
     columns = tl.program_id(0) * BC + tl.arange(0, BC)
-    here = columns < O
+    here = columns < C
     k = tl.arange(0, KP)
     kernel_at = weight + columns[None, :] * K
     w = tl.load(kernel_at + k[:, None], mask=(k < K)[:, None] & here[None, :], other=0.0).to(tl.float64)
@@ -83,14 +83,16 @@ def fold_kernel(moments, weight, gamma, beta, bias, running_mean, running_var, t
     for j in tl.static_range(K):
         covariance = tl.load(moments + j * KP + k, mask=k < K, other=0.0) / number
         covariance -= mu * (tl.load(moments + K * KP + j) / number)
-        of_weight += covariance[:, None] * tl.load(kernel_at + j, mask=here[None, :], other=0.0).to(tl.float64)
+        of_weight += covariance[:, None] * tl.load(kernel_at + j, mask=here[None, :], other=0.0).to(
+            tl.float64
+        )
     variance = tl.sum(w * of_weight, axis=0)
     variance = tl.where(variance < 0.0, 0.0, variance)  # so written, NaN stays
     i = 1.0 / tl.sqrt(variance + eps)
     scale = channel(gamma, columns, here) * i[None, :]
     shift = channel(beta, columns, here) - scale * mean[None, :]
     row = tl.where((k < K)[:, None], w * scale, tl.where((k == K)[:, None], shift, 0.0))
-    at = k[:, None] * O + columns[None, :]
+    at = k[:, None] * C + columns[None, :]
     tl.store(folded + at, row.to(tl.float32), mask=here[None, :])
     tl.store(spread + at, of_weight.to(tl.float32), mask=here[None, :])
     tl.store(inverse + columns, i.to(tl.float32), mask=here)
@@ -98,14 +100,14 @@ def fold_kernel(moments, weight, gamma, beta, bias, running_mean, running_var, t
 
 
 @triton.jit(do_not_specialize=SIZES)
-def first_layer_kernel(images, folded, out, R, H, W, O, POOL: tl.constexpr, CI: tl.constexpr,
+def first_layer_kernel(images, folded, out, R, H, W, C, POOL: tl.constexpr, CI: tl.constexpr,
                        KP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
     """out = relu(folded.(p, 1)), with POOL of the largest of four. Reads the images, writes out."""
     rows = tl.program_id(0) * BR + tl.arange(0, BR)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
-    inside, here = rows < R, columns < O
+    inside, here = rows < R, columns < C
     k = tl.arange(0, KP)
-    f = tl.load(folded + k[:, None] * O + columns[None, :], mask=here[None, :], other=0.0)
+    f = tl.load(folded + k[:, None] * C + columns[None, :], mask=here[None, :], other=0.0)
     n, h, w = place(rows, H, W, POOL)
     x = product(patches(images, n, h, w, inside, H, W, CI, KP), f)
     if POOL:
@@ -114,25 +116,25 @@ def first_layer_kernel(images, folded, out, R, H, W, O, POOL: tl.constexpr, CI: 
         d = product(patches(images, n, h + 1, w + 1, inside, H, W, CI, KP), f)
         x, _ = largest(x, b, c, d)
     x = tl.where(x <= 0.0, 0.0, x)
-    at = rows[:, None] * O + columns[None, :]
+    at = rows[:, None] * C + columns[None, :]
     tl.store(out + at, x.to(out.dtype.element_ty), mask=inside[:, None] & here[None, :])
 
 
 @triton.jit(do_not_specialize=SIZES)
-def first_sums_kernel(gradient, images, folded, sums, R, H, W, O, per_part, POOL: tl.constexpr,
+def first_sums_kernel(gradient, images, folded, sums, R, H, W, C, per_part, POOL: tl.constexpr,
                       CI: tl.constexpr, KP: tl.constexpr, BR: tl.constexpr, BC: tl.constexpr):  # fmt: skip
-    """Of each part of the rows (G, s), (KP, O). Reads the gradient and the images."""
+    """Of each part of the rows (G, s), (KP, C). Reads the gradient and the images."""
     part = tl.num_programs(0) - 1 - tl.program_id(0)
     columns = tl.program_id(1) * BC + tl.arange(0, BC)
-    here = columns < O
+    here = columns < C
     stop = tl.minimum((part + 1) * per_part, R)
     k = tl.arange(0, KP)
-    f = tl.load(folded + k[:, None] * O + columns[None, :], mask=here[None, :], other=0.0)
+    f = tl.load(folded + k[:, None] * C + columns[None, :], mask=here[None, :], other=0.0)
     total = tl.zeros([KP, BC], dtype=tl.float32)
     for r in range(part * per_part, stop, BR):
         rows = r + tl.arange(0, BR)
         inside = rows < stop
-        at = rows[:, None] * O + columns[None, :]
+        at = rows[:, None] * C + columns[None, :]
         z = tl.load(gradient + at, mask=inside[:, None] & here[None, :], other=0.0).to(tl.float32)
         n, h, w = place(rows, H, W, POOL)
         pa = patches(images, n, h, w, inside, H, W, CI, KP)
@@ -150,28 +152,28 @@ def first_sums_kernel(gradient, images, folded, sums, R, H, W, O, per_part, POOL
         else:
             z = tl.where(a <= 0.0, 0.0, z)
         total += product(tl.trans(pa), z)
-    at = part * KP * O + k[:, None] * O + columns[None, :]
+    at = part * KP * C + k[:, None] * C + columns[None, :]
     tl.store(sums + at, total, mask=here[None, :])
 
 
 @triton.jit
-def first_gradient_kernel(sums, moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, O,
+def first_gradient_kernel(sums, moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, C,
                           K: tl.constexpr, KP: tl.constexpr, BC: tl.constexpr):  # fmt: skip
     """The gradients of weight, gamma and beta from (G, s), added up over all parts."""
     columns = tl.program_id(0) * BC + tl.arange(0, BC)
-    here = columns < O
+    here = columns < C
     k = tl.arange(0, KP)
     its = (k < K)[:, None] & here[None, :]
-    at = k[:, None] * O + columns[None, :]
+    at = k[:, None] * C + columns[None, :]
     weight_at = columns[None, :] * K + k[:, None]
     mu = tl.load(moments + K * KP + k, mask=k < K, other=0.0) / tl.load(moments + K * KP + K)
-    s = channel(sums + K * O, columns, here)
+    s = channel(sums + K * C, columns, here)
     G = tl.load(sums + at, mask=its, other=0.0) - s * mu.to(tl.float32)[:, None]
     i = channel(inverse, columns, here)
     w = tl.load(weight + weight_at, mask=its, other=0.0).to(tl.float32)
     d = tl.sum(w * G, axis=0)[None, :] * i
     G = channel(gamma, columns, here) * i * (G - d * i * tl.load(spread + at, mask=its, other=0.0))
     tl.store(of_weight + weight_at, G.to(of_weight.dtype.element_ty), mask=its)
-    one = tl.arange(0, 1)[:, None] * O + columns[None, :]
+    one = tl.arange(0, 1)[:, None] * C + columns[None, :]
     tl.store(of_gamma + one, d, mask=here[None, :])
     tl.store(of_beta + one, s, mask=here[None, :])

@@ -1,8 +1,8 @@
 """An optimizer's rule on all parameters at once as one kernel: each number is read and written once.
 
-collapse.optimizers.rules has the equations; these give its bits on the same device, without fused multiply-add.
+collapse.optimizers.rules has the equations; these give its bits, up to where a compiler fuses operations.
 They work in place: the parameters and the state that they are given hold the new ones afterwards. Bytes a
-parameter: 20 (sgd, signum), 28 (adam), where the rule by itself, a kernel an operation, moves four times as many.
+parameter: 20 (sgd, signum) or 28 (adam); the rule by itself, a kernel an operation, moves four times as many.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def sgd_kernel(values, gradients, velocity, learning_rate, momentum, coupled, de
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, rate = at < size, tl.load(learning_rate)
     x = tl.load(values + at, mask=inside)
-    new = momentum * tl.load(velocity + at, mask=inside) + (tl.load(gradients + at, mask=inside) + coupled * x)
+    new = momentum * tl.load(velocity + at, mask=inside) + (
+        tl.load(gradients + at, mask=inside) + coupled * x
+    )
     tl.store(velocity + at, new, mask=inside)
     tl.store(values + at, shrunk(x, rate, decoupled, rest) - rate.to(tl.float32) * new, mask=inside)
 
@@ -44,7 +46,10 @@ def sgd_kernel(values, gradients, velocity, learning_rate, momentum, coupled, de
 @triton.jit
 def signum_kernel(values, gradients, average, learning_rate, momentum, other, coupled, decoupled, rest, size,
                   BLOCK: tl.constexpr):  # fmt: skip
-    """m <- momentum m + other (g + coupled W);  W <- (1 - rate decoupled) W - rate sign(m); other: 1 - momentum."""
+    """m <- momentum m + other (g + coupled W);  W <- (1 - rate decoupled) W - rate sign(m).
+
+    other: 1 - momentum.
+    """
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, rate = at < size, tl.load(learning_rate)
     x = tl.load(values + at, mask=inside)
@@ -58,7 +63,9 @@ def signum_kernel(values, gradients, average, learning_rate, momentum, other, co
 @triton.jit
 def adam_kernel(values, gradients, first, second, learning_rate, correction1, correction2, momentum, other,
                 beta2, other2, epsilon, coupled, decoupled, rest, size, BLOCK: tl.constexpr):  # fmt: skip
-    """m <- momentum m + other g;  v <- beta2 v + other2 g^2;  of g + coupled W, the corrections 1 - beta^t."""
+    """m <- momentum m + other g;  v <- beta2 v + other2 g^2, g with coupled W added;
+    W <- (1 - rate decoupled) W - rate (m / correction1) / (sqrt(v / correction2) + epsilon).
+    """
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside, rate = at < size, tl.load(learning_rate)
     x = tl.load(values + at, mask=inside)
