@@ -126,7 +126,7 @@ def test_a_study_is_made_of_evidence_and_traced_to_it(results, project, finished
     for words in (
         f"NC3; {adam.NC3} of this run. Convention reported",
         f"Adam at learning rate 0.003, momentum 0.9, weight decay 0.01, on cpu, torch {adam.torch_version}, "
-        f"protocol {adam.protocol}, commit ",
+        f"plain kernels, protocol {adam.protocol}, commit ",
         "its job ran from ", "commit ", "verified: all 6 files are as recorded",
     ):  # fmt: skip
         assert words in " ".join(traced.stdout.split()), words

@@ -33,10 +33,13 @@ def read_runs(path: str | PathLike) -> pd.DataFrame:
 
 
 def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with plain kernels where runs have ended and none are recorded: there were no others then."""
-    known = table["kernels"] if "kernels" in table else pd.Series(None, index=table.index, dtype=object)
-    ended = table["status"].notna() & (table["status"] != "missing")
-    return table.assign(kernels=known.astype(object).mask(known.isna() & ended, "plain"))
+    """The table with plain kernels where runs have ended and none are recorded: there were no others."""
+    if "kernels" not in table:
+        table = table.assign(kernels=None)
+    lacking = table["kernels"].isna() & table["status"].notna() & (table["status"] != "missing")
+    if not lacking.any():
+        return table
+    return table.assign(kernels=table["kernels"].astype(object).mask(lacking, "plain"))
 
 
 def read_history(path: str | PathLike) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         words = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
-    if "kernels" in columns:
+    if "kernels" in columns and "status" in table:
         table = with_kernels(table)
     missing = [name for name in columns if name not in table.columns]
     if missing:

@@ -19,18 +19,18 @@ import pytest
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no triton here")
 # Of them at least: blocks of float32 and bfloat16, with pools and without, and the rules.
 LAUNCHED = {
-    "statistics_kernel", "join_kernel", "normalise_kernel", "sums_kernel", "gradient_kernel", "moments_kernel",
-    "fold_kernel", "first_layer_kernel", "first_sums_kernel", "first_gradient_kernel", "sgd_kernel",
-    "adam_kernel", "signum_kernel",
+    "statistics_kernel", "join_kernel", "normalise_kernel", "sums_kernel", "gradient_kernel",
+    "moments_kernel", "fold_kernel", "first_layer_kernel", "first_sums_kernel", "first_gradient_kernel",
+    "sgd_kernel", "adam_kernel", "signum_kernel",
 }  # fmt: skip
 MOST_SPILLED = 64  # bytes a thread: registers that go to memory cost what fusing saves
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_all_kernels_compile_without_spilling(capability, tmp_path):
+@pytest.mark.parametrize(("capability", "precisions"), [(80, ["tf32"]), (90, ["tf32", "bfloat16"])])
+def test_all_kernels_compile_without_spilling(capability, precisions, tmp_path):
     environment = {name: x for name, x in os.environ.items() if name != "TRITON_INTERPRET"}
     result = subprocess.run(
-        [sys.executable, __file__, str(capability)], capture_output=True, text=True, timeout=900,
+        [sys.executable, __file__, str(capability), *precisions], capture_output=True, text=True, timeout=900,
         env=environment | {"TRITON_CACHE_DIR": str(tmp_path)},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
@@ -40,7 +40,7 @@ def test_all_kernels_compile_without_spilling(capability, tmp_path):
     assert not spilled
 
 
-def compile_all(capability: int) -> None:
+def compile_all(capability: int, precisions: list[str]) -> None:
     """Print of every kernel its name, registers and bytes spilled, as the assembler says."""
     import torch
     import triton
@@ -99,8 +99,8 @@ def compile_all(capability: int) -> None:
             batch, labels = torch.empty(128, channels, 32, 32), torch.empty(128, dtype=torch.long)
             rate = torch.empty((), dtype=torch.float64)
         flat, body.dtype_of = FlatParameters(network), lambda x, dtype=dtype: dtype
-        network.precision = "bfloat16" if dtype is torch.bfloat16 else "tf32"
-        for optimizer in OPTIMIZERS if (name, channels, dtype) == ("ResNet9", 1, torch.float32) else ["SGD"]:
+        network.precision = precision
+        for optimizer in OPTIMIZERS if (name, precision) == ("ResNet9", "tf32") else ["SGD"]:
             step = partial(
                 training_step, network=network, flat=flat, rule=fused_rule(optimizer, flat, **settings),
                 gradients=body.written_gradients,
@@ -126,4 +126,4 @@ def assembled(kernel, triton: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    compile_all(int(sys.argv[1]))
+    compile_all(int(sys.argv[1]), sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Whole networks and runs by the kernels: gradients, bits, going on, laws; as tests of the plain step have it."""
+"""Whole networks and runs by the kernels: near float64, the same bits again, the laws of the plain step."""
 
 import copy
 import re
@@ -24,11 +24,13 @@ pytestmark = pytest.mark.parametrize("device", DEVICES)
 
 @pytest.fixture(autouse=True)
 def few_programs(device, monkeypatch):
-    """In the interpreter tiles of many rows: what takes time there are programs."""
+    """In the interpreter every program takes milliseconds: few of many rows."""
     if device == "cpu":
         for name in ("batch_norm", "first_layer"):
-            module = f"collapse.training.kernels.{name}"
-            monkeypatch.setattr(f"{module}.rows_at_once", lambda pool: 256 if pool else 1024)
+            monkeypatch.setattr(
+                f"collapse.training.kernels.{name}.rows_at_once", lambda pool: 256 if pool else 1024
+            )
+        monkeypatch.setattr("collapse.training.kernels.rules.BLOCK", 2**16)
 
 
 def distance(found, exact):
@@ -99,14 +101,14 @@ def test_bfloat16_is_of_the_body_alone(device, tiny_run):
 
 @pytest.fixture
 def small_run(tiny_run):
-    """Of a few steps, among them one of a smaller batch."""
-    changes = {"train_size": 60, "batch_size": 24, "epochs": 3, "measure_every": 3, "learning_rate": 0.01}
+    """Six steps, every second of a smaller batch."""
+    changes = {"train_size": 36, "batch_size": 24, "epochs": 3, "measure_every": 3, "learning_rate": 0.003}
     return tiny_run | changes
 
 
 def trained(run, prepared, device, *, kernels="fused", **more):
     images = load_images(prepared, run, torch.device(device))
-    images = images._replace(test_images=images.test_images[:40], test_labels=images.test_labels[:40])
+    images = images._replace(test_images=images.test_images[:20], test_labels=images.test_labels[:20])
     settings = {name: run[name] for name in TRAINING} | {"padding": None, "progress": lambda *_: None}
     with convolutions_in(run["precision"]):
         return train_run(network_of(run, device), images, kernels=kernels, **settings, **more)
@@ -118,15 +120,11 @@ def assert_same(one, other):
     assert one.history == other.history
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
-def test_a_run_repeats_goes_on_and_is_a_graph_to_the_same_bits(
-    optimizer, device, small_run, prepared, monkeypatch
-):
-    """The same run as steps and as graphs, whose tensors keep their place; and from the middle of it."""
-    run, moments = small_run | {"optimizer": optimizer, "learning_rate": 0.003}, []
+def test_a_run_goes_on_and_is_a_graph_to_the_same_bits(device, small_run, prepared, monkeypatch):
+    """From its middle; and as graphs, whose tensors keep their place (on a CPU what is captured is done again)."""
+    run, moments, made = small_run | {"optimizer": "Adam"}, [], []
     whole = trained(run, prepared, device, between_epochs=lambda take: moments.append(take()))
-    assert_same(whole, trained(run, prepared, device, begin=moments[0]))
-    made = []
+    assert_same(whole, trained(run, prepared, device, begin=moments[1]))
 
     def graphed(network, flat, rule, gradients):
         step = step_of(network, flat, rule, gradients)
@@ -141,18 +139,15 @@ def test_a_run_repeats_goes_on_and_is_a_graph_to_the_same_bits(
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "SGDW"])
-def test_nc0_follows_its_closed_form(optimizer, device, small_run, prepared):
+def test_a_run_ends_near_the_plain_one_and_nc0_where_it_must(optimizer, device, small_run, prepared):
+    """NC0 in closed form, to the floor of float32; losses as near as rounding leaves them."""
     run = small_run | {"optimizer": optimizer, "weight_decay": 0.5}
-    measured = np.array([row["NC0"] for row in trained(run, prepared, device).history])
-    np.testing.assert_allclose(measured, measured[0] * nc0_ratio_by_epoch(run), rtol=1e-5, atol=1e-5)
-
-
-def test_a_run_ends_near_the_plain_one(device, small_run, prepared):
-    one, other = (trained(small_run, prepared, device, kernels=name) for name in ("fused", "plain"))
-    losses = [[row["running_loss"] for row in outcome.history[1:]] for outcome in (one, other)]
-    np.testing.assert_allclose(*losses, rtol=1e-4)
-    for name in ("train_loss", "test_loss"):
-        assert one.history[-1][name] == pytest.approx(other.history[-1][name], rel=1e-3)
+    one, other = (trained(run, prepared, device, kernels=name) for name in ("fused", "plain"))
+    for name in ("running_loss", "train_loss", "test_loss"):
+        found, expected = ([row[name] for row in run.history if name in row] for run in (one, other))
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+    nc0 = np.array([row["NC0"] for row in one.history])
+    np.testing.assert_allclose(nc0, nc0[0] * nc0_ratio_by_epoch(run), rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_that_diverges_says_so(device, small_run, prepared):

@@ -20,7 +20,6 @@ from collapse.training.graphed_steps import State, on_device
 from collapse.training.steps import FlatParameters, update_rule
 
 BLOCK = 2048  # parameters of a program
-EXACT = {"BLOCK": BLOCK, "num_warps": 8, "enable_fp_fusion": False}
 
 
 @triton.jit
@@ -88,7 +87,7 @@ def sgd(
     velocity = in_state(state, "velocity", parameters)
     sgd_kernel[programs(parameters)](
         parameters, gradients, velocity, on_device(learning_rate, parameters.device), float(momentum),
-        float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **EXACT,
+        float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **exact(),
     )  # fmt: skip
     return parameters, {"velocity": velocity}
 
@@ -101,7 +100,7 @@ def signum(
     average = in_state(state, "average", parameters)
     signum_kernel[programs(parameters)](
         parameters, gradients, average, on_device(learning_rate, parameters.device), float(momentum),
-        1.0 - momentum, float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **EXACT,
+        1.0 - momentum, float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **exact(),
     )  # fmt: skip
     return parameters, {"average": average}
 
@@ -116,7 +115,7 @@ def adam(
     adam_kernel[programs(parameters)](
         parameters, gradients, first, second, on_device(learning_rate, parameters.device),
         1 - momentum**step, 1 - beta2**step, float(momentum), 1.0 - momentum, float(beta2), 1.0 - beta2,
-        float(epsilon), float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **EXACT,
+        float(epsilon), float(coupled_decay), *in_two(decoupled_decay), parameters.numel(), **exact(),
     )  # fmt: skip
     return parameters, {"first": first, "second": second, "step": step}
 
@@ -141,6 +140,11 @@ def in_two(number: float) -> tuple[float, float]:
     """A number as the sum of two of float32, which is how Triton takes numbers."""
     high = torch.tensor(number, dtype=torch.float64).float().item()
     return high, number - high
+
+
+def exact() -> dict[str, int | bool]:
+    """How a kernel here is compiled: no multiplication is fused with an addition."""
+    return {"BLOCK": BLOCK, "num_warps": 8, "enable_fp_fusion": False}
 
 
 def programs(parameters: Tensor) -> tuple[int]:
