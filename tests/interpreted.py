@@ -37,6 +37,15 @@ if INTERPRETED:
     if before is None:
         del os.environ[VARIABLE]  # not for the processes that tests start
 
+
+def use_few_programs(monkeypatch):
+    """In the interpreter a program takes milliseconds, however much it does: kernels get few, of many rows."""
+    for name in ("batch_norm", "first_layer"):
+        module = f"collapse.training.kernels.{name}"
+        monkeypatch.setattr(f"{module}.rows_at_once", lambda pool: 256 if pool else 1024)
+    monkeypatch.setattr("collapse.training.kernels.rules.BLOCK", 2**16)
+
+
 DEVICES = [
     pytest.param("cpu", marks=pytest.mark.skipif(
         not INTERPRETED, reason="kernels are compiled here" if HAS_TRITON else "no triton here")),

@@ -83,16 +83,10 @@ def compile_all(capability: int, precisions: list[str]) -> None:
     JITFunction.run = compile_only
     # There is no autocast on `meta`: what it would give is said here.
     network_module.body_autocast = lambda precision, kind: contextlib.nullcontext()
-    settings = {
-        "momentum": 0.9,
-        "weight_decay": 0.01,
-        "coupled_fraction": 0.5,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-    }
-    for dtype, name, channels in itertools.product(
-        (torch.float32, torch.bfloat16), ("ResNet9", "VGG9"), (1, 3)
-    ):
+    settings = {"momentum": 0.9, "weight_decay": 0.01, "coupled_fraction": 0.5}
+    settings |= {"beta2": 0.999, "epsilon": 1e-8}
+    for precision, (name, channels) in itertools.product(precisions, [("ResNet9", 1), ("VGG9", 3)]):
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         with torch.device("meta"):
             shape = dict(channels=channels, image_size=32, num_classes=10, train_size=1, width=1.0)
             network = ARCHITECTURES[name](**shape).to(memory_format=torch.channels_last).train()

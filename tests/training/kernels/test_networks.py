@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from interpreted import DEVICES
+from interpreted import DEVICES, use_few_programs
 
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
@@ -24,13 +24,8 @@ pytestmark = pytest.mark.parametrize("device", DEVICES)
 
 @pytest.fixture(autouse=True)
 def few_programs(device, monkeypatch):
-    """In the interpreter every program takes milliseconds: few of many rows."""
     if device == "cpu":
-        for name in ("batch_norm", "first_layer"):
-            monkeypatch.setattr(
-                f"collapse.training.kernels.{name}.rows_at_once", lambda pool: 256 if pool else 1024
-            )
-        monkeypatch.setattr("collapse.training.kernels.rules.BLOCK", 2**16)
+        use_few_programs(monkeypatch)
 
 
 def distance(found, exact):
@@ -121,7 +116,7 @@ def assert_same(one, other):
 
 
 def test_a_run_goes_on_and_is_a_graph_to_the_same_bits(device, small_run, prepared, monkeypatch):
-    """From its middle; and as graphs, whose tensors keep their place (on a CPU what is captured is done again)."""
+    """From its middle; and as graphs, whose tensors keep their place (on a CPU done again, not captured)."""
     run, moments, made = small_run | {"optimizer": "Adam"}, [], []
     whole = trained(run, prepared, device, between_epochs=lambda take: moments.append(take()))
     assert_same(whole, trained(run, prepared, device, begin=moments[1]))

@@ -5,7 +5,7 @@ import logging
 import pandas as pd
 import pytest
 import torch
-from interpreted import DEVICES, HAS_TRITON, INTERPRETED, VARIABLE
+from interpreted import DEVICES, HAS_TRITON, INTERPRETED, VARIABLE, use_few_programs
 
 from collapse.training import packs
 from collapse.training.images import load_images
@@ -21,13 +21,9 @@ interpreted_only = pytest.mark.skipif(not INTERPRETED, reason="needs Triton's in
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """A CPU counts as a device with kernels, of few and large programs."""
+    """A CPU counts as a device with kernels."""
     monkeypatch.setenv(VARIABLE, "1")
-    for name in ("batch_norm", "first_layer"):
-        monkeypatch.setattr(
-            f"collapse.training.kernels.{name}.rows_at_once", lambda pool: 256 if pool else 1024
-        )
-    monkeypatch.setattr("collapse.training.kernels.rules.BLOCK", 2**16)
+    use_few_programs(monkeypatch)
 
 
 @pytest.fixture
@@ -122,7 +118,7 @@ def test_a_job_warns_once_and_goes_on_with_plain_ones(
     assert outcomes.kernels.tolist() == ["plain", "plain"] and (outcomes.status == "done").all()
     warnings = [x.getMessage() for x in caplog.records if "not trusted" in x.getMessage()]
     assert len(warnings) == 1 and "gradients of weights by 0.5" in warnings[0]
-    with pytest.raises(KernelsError, match="gradients of weights by 0.5 .*; set kernels to auto or plain"):
+    with pytest.raises(KernelsError, match=r"gradients of weights by 0.5 .*; set kernels to auto or plain"):
         trained(run, prepared, tmp_path / "fused", "fused")
     assert not list((tmp_path / "fused").glob("*.parquet"))
 
