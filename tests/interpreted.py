@@ -39,7 +39,7 @@ if INTERPRETED:
 
 
 def use_few_programs(monkeypatch):
-    """In the interpreter a program takes milliseconds, however much it does: kernels get few, of many rows."""
+    """In the interpreter a program takes milliseconds whatever its size: kernels get few, of many rows."""
     for name in ("batch_norm", "first_layer"):
         module = f"collapse.training.kernels.{name}"
         monkeypatch.setattr(f"{module}.rows_at_once", lambda pool: 256 if pool else 1024)

@@ -11,6 +11,7 @@ import tiny_study
 import torch
 import yaml
 from conftest import ROOT
+from interpreted import INTERPRETED, VARIABLE, use_few_programs
 
 from collapse.commands.main import main
 from collapse.study.runs import run_table
@@ -107,6 +108,24 @@ def test_the_most_wanted_runs_come_first(benchmark, parameters):
     for optimizer, settings in reported["table5"].items():
         assert best.loc[optimizer, list(settings)].to_dict() == settings
     assert sorted(runs.seed[-4:]) == [3142, 3142, 3143, 3143]
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="needs Triton's interpreter, on a CPU")
+def test_fused_kernels_beside_plain_ones(benchmark, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1")
+    use_few_programs(monkeypatch)
+    table = benchmark(
+        "kernels", "--architecture", "ResNet9", "--precision", "tf32", "--width", 0.0625, "--image-size", 8,
+        "--batch", 16, "--steps", 1, "--look", 8, "--matrix", 64, "--rounds", 1, "--device", "cpu",
+    )  # fmt: skip
+    assert set(table.case) == {"plain", "fused", "matrix product"} and table.benchmark.nunique() == 1
+    fused = table[table.case == "fused"].set_index("quantity").value
+    assert fused["trusted"] == 1 and fused["time of a step"] > 0
+    distances = fused[fused.index.str.startswith("distance of the ")]
+    assert len(distances) == 2 and (distances < 1e-5).all()
+    expected = fused["arithmetic"] / table[table.case == "matrix product"].value.item()
+    assert fused["of the matrix rate"] == pytest.approx(expected, rel=1e-3)
+    assert 0 < fused["looks at the features, of the time of 200 epochs"] < 1
 
 
 @pytest.mark.workflow

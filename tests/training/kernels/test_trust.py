@@ -28,7 +28,7 @@ def interpreted(monkeypatch):
 
 @pytest.fixture
 def run(tiny_run):
-    return tiny_run | {"train_size": 24, "batch_size": 24, "epochs": 1, "learning_rate": 0.003}
+    return tiny_run | {"train_size": 20, "batch_size": 20, "epochs": 1, "learning_rate": 0.003}
 
 
 def batch_of(run, prepared, device):
@@ -83,7 +83,7 @@ def faster_rule(fused_rule):
         ("gradients", without_running_statistics, "running statistics by "),
         ("rule", faster_rule, "update by "),
         ("body", lambda body: lambda module, x: 1.01 * body(module, x), "features in evaluation by 0.01 "),
-        ("body", lambda body: lambda module, x: x.flatten(1)[:, :32] / 0, "features in evaluation by nan "),
+        ("body", lambda body: lambda module, x: x.flatten(1)[:, :32] * float("nan"), "features in evaluation by nan "),
     ],
 )  # fmt: skip
 def test_whatever_differs_is_named_with_by_how_much(part, change, words, run, prepared, interpreted):
@@ -133,6 +133,31 @@ def test_without_a_compiler_plain_ones_train(error, run, prepared, interpreted, 
     batch = batch_of(run, prepared, CPU)
     chosen, why = chosen_kernels("auto", run, lambda: batch, CPU)
     assert chosen == "plain" and why == f"{type(error).__name__}: {str(error).splitlines()[0]}"
+
+
+@interpreted_only
+def test_want_of_memory_gets_a_second_chance(run, prepared, tmp_path, interpreted, monkeypatch, caplog):
+    """With the kernels that were chosen; amid the trial it makes the job go on with plain ones."""
+    fused, calls = kernels_named("fused"), []
+
+    def gradients(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory\nmore")
+        return fused.gradients(*arguments)
+
+    monkeypatch.setattr(
+        "collapse.training.run.kernels_named", lambda name: fused._replace(gradients=gradients)
+    )
+    outcomes = trained(run, prepared, tmp_path / "run", "auto")
+    assert outcomes.kernels.tolist() == ["fused"] and outcomes.status.tolist() == ["done"]
+    assert "memory is freed and the run tried again" in caplog.text
+    calls.clear()
+    monkeypatch.setattr(trust, "kernels_named", lambda name: fused._replace(gradients=gradients))
+    batch = batch_of(run, prepared, CPU)
+    assert chosen_kernels("auto", run, lambda: batch, CPU) == (
+        "plain", "OutOfMemoryError: CUDA out of memory",
+    )  # fmt: skip
 
 
 def never():

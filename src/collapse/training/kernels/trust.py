@@ -134,7 +134,7 @@ def mistrust(run: Mapping[str, Any], batch: Tensor, labels: Tensor, fused: Kerne
     large = [
         f"{name} by {x:.2g} (trusted: {most:g})" for name, (x, most) in differences.items() if not x <= most
     ]
-    return f"they differ from the plain ones, of which in parts, in {', '.join(large)}" if large else ""
+    return f"they differ from the plain ones, in parts of these, in {', '.join(large)}" if large else ""
 
 
 def passed(
