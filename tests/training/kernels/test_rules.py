@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from interpreted import DEVICES
+from interpreted import DEVICES, HAS_TRITON
 
 from collapse.optimizers import OPTIMIZERS
-from collapse.training.kernels.rules import fused_rule
+from collapse.training.kernels.named import kernels_named
 from collapse.training.steps import FlatParameters, update_rule
 
 SETTINGS = {"momentum": 0.9, "weight_decay": 0.013, "beta2": 0.999, "epsilon": 1e-8}
@@ -45,7 +45,7 @@ def test_the_numbers_are_the_rules(optimizer, changes, device):
     settings = SETTINGS | changes | {"coupled_fraction": 0.3 if optimizer == "AdamInterpolated" else None}
     values = torch.randn(2500, generator=torch.Generator().manual_seed(0)).to(device)
     expected, its = steps(update_rule(optimizer, Flat(), **settings), values, device)
-    found, state = steps(fused_rule(optimizer, Flat(), **settings), values, device)
+    found, state = steps(kernels_named("fused").rule(optimizer, Flat(), **settings), values, device)
     assert_same(found, expected)
     assert state.keys() == its.keys() and all(x[3].isnan() for name, x in state.items() if name != "step")
     for name in its:
@@ -56,18 +56,18 @@ def test_the_numbers_are_the_rules(optimizer, changes, device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_parameters_and_state_keep_their_place(device):
     values, state = torch.ones(7, device=device), {}
-    rule = fused_rule("AdamW", Flat(), **SETTINGS, coupled_fraction=None)
+    rule = kernels_named("fused").rule("AdamW", Flat(), **SETTINGS, coupled_fraction=None)
     after, state = rule(values, torch.ones(7, device=device), state, learning_rate=0.1)
     first = state["first"]
     again, later = rule(after, torch.ones(7, device=device), state, learning_rate=0.1)
     assert again is after is values and later["first"] is first and later["step"] == 2
 
 
-@pytest.mark.skipif("not __import__('interpreted').HAS_TRITON", reason="no triton here")
+@pytest.mark.skipif(not HAS_TRITON, reason="no triton here")
 def test_where_not_everything_decays_alike_the_rule_itself_is_used():
     flat = Flat()
     flat.decayed = torch.tensor([1.0, 0.0])
-    rule = fused_rule("SGD", flat, **SETTINGS, coupled_fraction=None)
+    rule = kernels_named("fused").rule("SGD", flat, **SETTINGS, coupled_fraction=None)
     assert rule.func is OPTIMIZERS["SGD"].rule
     values, _ = rule(torch.ones(2), torch.zeros(2), {}, learning_rate=1.0)
     torch.testing.assert_close(values, torch.tensor([1 - 0.013, 1.0]))
