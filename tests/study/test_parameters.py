@@ -20,6 +20,7 @@ SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/params.schema.yaml").read_text
 
 def test_schema_knows_what_the_registries_know():
     from collapse.architectures import ARCHITECTURES
+    from collapse.training.kernels.trust import NAMES
 
     names = SCHEMA["$defs"]
     settings = names["settings"]["properties"]
@@ -31,6 +32,7 @@ def test_schema_knows_what_the_registries_know():
     sizes = {name: entry.smallest_image_size for name, entry in ARCHITECTURES.items()}
     assert sizes == SMALLEST_IMAGE
     assert names["pack_by"]["items"]["enum"] == list(SETTINGS)
+    assert set(SCHEMA["properties"]["kernels"]["enum"]) == set(NAMES)
 
 
 def set_row(parameters, **changes):

@@ -129,7 +129,12 @@ def test_a_state_that_fits_is_taken(state):
 
 @pytest.mark.parametrize(
     "change",
-    [{"device": "NVIDIA H200"}, {"run": {"key": "0123456789ab", "train_size": 301}}, {"protocol": 9}],
+    [
+        {"device": "NVIDIA H200"},
+        {"kernels": "fused"},
+        {"run": {"key": "0123456789ab", "train_size": 301}},
+        {"protocol": 9},
+    ],
 )
 def test_a_state_of_something_else_is_dropped_and_said(state, change, caplog):
     assert usable_state(state, made_by=MADE_BY | change) is None

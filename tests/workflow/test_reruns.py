@@ -138,7 +138,8 @@ def reordered(change, parameters):
 
 def test_where_the_data_lie_and_on_what_is_trained(place):
     def move(parameters):
-        parameters |= {"data_root": "elsewhere", "device": "cpu", "threads": 2, "save_every_minutes": 1}
+        parameters |= {"data_root": "elsewhere", "device": "cpu", "kernels": "auto", "threads": 2}
+        parameters |= {"save_every_minutes": 1}
 
     write_parameters(place.study, move)
     assert place.jobs() == NOTHING

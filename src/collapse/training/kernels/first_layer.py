@@ -12,13 +12,15 @@ import triton
 from torch import Tensor, nn
 
 from collapse.training.kernels.batch_norm import (
-    PROGRAMS,
+    blocks_of,
     images_like,
     in_evaluation,
     in_order,
+    parts_of,
     pooled,
     rows_at_once,
     rows_of,
+    tile,
 )
 from collapse.training.kernels.first_layer_kernels import (
     first_gradient_kernel,
@@ -30,6 +32,7 @@ from collapse.training.kernels.first_layer_kernels import (
 from collapse.training.steps import to_OHWI, to_OIHW
 
 MOST_CHANNELS = 3  # of the images: more make a patch too wide for one product
+LEAST = 16  # channels of a program that multiplies matrices
 FEW = 16  # channels of a program of the kernels that see no pixel
 
 
@@ -44,7 +47,7 @@ class FirstLayer(torch.autograd.Function):
         images, weight = in_order(images), to_OHWI(weight).contiguous()
         N, CI, H, W = images.shape
         C, K, KP = len(weight), 9 * CI, padded(CI)
-        per_part, parts = parts_of(N * H * W, rows_at_once(False))
+        per_part, parts = parts_of(N * H * W, 1, rows_at_once(False))
         moments = torch.empty(parts, KP, KP, dtype=torch.float64, device=images.device)
         moments_kernel[(parts,)](
             images, moments, N * H * W, H, W, per_part, CI=CI, KP=KP, BR=rows_at_once(False)
@@ -68,12 +71,22 @@ class FirstLayer(torch.autograd.Function):
         _, CI, H, W = images.shape
         C, K, KP = len(weight), 9 * CI, padded(CI)
         R, _ = rows_of(images, pool)
-        its = tile(C, pool)
-        per_part, parts = parts_of(R * triton.cdiv(C, its["BC"]), its["BR"])
-        parts = triton.cdiv(R, per_part)
+        per_part, parts = parts_of(R, C, rows_at_once(pool))
         sums = torch.empty(parts, KP, C, device=images.device)
-        first_sums_kernel[(parts, triton.cdiv(C, its["BC"]))](
-            gradient, images, folded, sums, R, H, W, C, per_part, POOL=pool, CI=CI, KP=KP, **its
+        first_sums_kernel[(parts, blocks_of(C))](
+            gradient,
+            images,
+            folded,
+            sums,
+            R,
+            H,
+            W,
+            C,
+            per_part,
+            POOL=pool,
+            CI=CI,
+            KP=KP,
+            **tile(max(C, LEAST), pool),
         )
         of_weight, (of_gamma, of_beta) = torch.empty_like(weight), torch.empty(2, C, device=images.device)
         first_gradient_kernel[(triton.cdiv(C, FEW),)](
@@ -100,9 +113,9 @@ def applied(images: Tensor, folded: Tensor, *, pool: bool, dtype: torch.dtype) -
     (N, CI, H, W), (KP, C) = images.shape, folded.shape
     R, _ = rows_of(images, pool)
     _, _, OH, OW = pooled(images.shape) if pool else images.shape
-    out, its = images_like(images, (N, C, OH, OW), dtype), tile(C, pool)
-    first_layer_kernel[(triton.cdiv(R, its["BR"]), triton.cdiv(C, its["BC"]))](
-        images, folded, out, R, H, W, C, POOL=pool, CI=CI, KP=KP, **its
+    out = images_like(images, (N, C, OH, OW), dtype)
+    first_layer_kernel[(triton.cdiv(R, rows_at_once(pool)), blocks_of(C))](
+        images, folded, out, R, H, W, C, POOL=pool, CI=CI, KP=KP, **tile(max(C, LEAST), pool)
     )
     return out
 
@@ -110,14 +123,3 @@ def applied(images: Tensor, folded: Tensor, *, pool: bool, dtype: torch.dtype) -
 def padded(channels: int) -> int:
     """How many numbers a patch and its one take, padded to a power of two."""
     return triton.next_power_of_2(9 * channels + 1)
-
-
-def tile(channels: int, pool: bool) -> dict[str, int]:
-    """Rows and channels that a program has at a time; a product needs sixteen of each."""
-    return {"BR": rows_at_once(pool), "BC": min(64, max(16, triton.next_power_of_2(channels)))}
-
-
-def parts_of(rows: int, at_once: int) -> tuple[int, int]:
-    """How many rows a part has, a multiple of those at once, and how many parts that makes."""
-    per_part = at_once * max(1, triton.cdiv(rows, at_once * PROGRAMS))
-    return per_part, triton.cdiv(rows, per_part)
