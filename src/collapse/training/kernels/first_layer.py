@@ -74,20 +74,9 @@ class FirstLayer(torch.autograd.Function):
         per_part, parts = parts_of(R, C, rows_at_once(pool))
         sums = torch.empty(parts, KP, C, device=images.device)
         first_sums_kernel[(parts, blocks_of(C))](
-            gradient,
-            images,
-            folded,
-            sums,
-            R,
-            H,
-            W,
-            C,
-            per_part,
-            POOL=pool,
-            CI=CI,
-            KP=KP,
-            **tile(max(C, LEAST), pool),
-        )
+            gradient, images, folded, sums, R, H, W, C, per_part,
+            POOL=pool, CI=CI, KP=KP, **tile(max(C, LEAST), pool),
+        )  # fmt: skip
         of_weight, (of_gamma, of_beta) = torch.empty_like(weight), torch.empty(2, C, device=images.device)
         first_gradient_kernel[(triton.cdiv(C, FEW),)](
             sums.sum(0), moments, weight, spread, inverse, gamma, of_weight, of_gamma, of_beta, C,
