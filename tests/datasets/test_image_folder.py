@@ -419,6 +419,7 @@ def with_image_files(parameters):
 @pytest.mark.xdist_group("workflow")
 def test_missing_images_stop_their_runs_and_no_others(tmp_path, monkeypatch):
     """Without the files the job says so in a line, `without` builds the rest, with them all is built."""
+    (tmp_path / "data").mkdir()
     monkeypatch.setenv("COLLAPSE_DATA", str(tmp_path / "data"))
     write_parameters(tmp_path, with_image_files)
     missing = snakemake(tmp_path, "results/tiny/figures/figure_30.pdf")
