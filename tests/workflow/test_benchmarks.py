@@ -114,10 +114,8 @@ def test_the_most_wanted_runs_come_first(benchmark, parameters):
 def test_fused_kernels_beside_plain_ones(benchmark, monkeypatch):
     monkeypatch.setenv(VARIABLE, "1")
     use_few_programs(monkeypatch)
-    table = benchmark(
-        "kernels", "--architecture", "ResNet9", "--precision", "tf32", "--width", 0.0625, "--image-size", 8,
-        "--batch", 16, "--steps", 1, "--look", 8, "--matrix", 64, "--rounds", 1, "--device", "cpu",
-    )  # fmt: skip
+    small = ["--precision", "tf32", "--width", 0.0625, "--device", "cpu"]
+    table = benchmark("kernels", "--architecture", "ResNet9", *small, "--image-size", 8)
     assert set(table.case) == {"plain", "fused", "matrix product"} and table.benchmark.nunique() == 1
     fused = table[table.case == "fused"].set_index("quantity").value
     assert fused["trusted"] == 1 and fused["time of a step"] > 0
@@ -126,6 +124,11 @@ def test_fused_kernels_beside_plain_ones(benchmark, monkeypatch):
     expected = fused["arithmetic"] / table[table.case == "matrix product"].value.item()
     assert fused["of the matrix rate"] == pytest.approx(expected, rel=1e-3)
     assert 0 < fused["looks at the features, of the time of 200 epochs"] < 1
+    monkeypatch.delenv(VARIABLE)
+    without = benchmark("kernels", "--architecture", "VGG9", *small)
+    without = without[without.benchmark.str.contains("VGG9")]
+    assert without[without.quantity == "trusted"].value.item() == 0
+    assert set(without[without.quantity == "speed"].case) == {"plain"}
 
 
 @pytest.mark.workflow
