@@ -10,10 +10,11 @@ import warnings
 import numpy as np
 import pytest
 from as_job import as_job
+from figure_kinds import GRID, KINDS, TABLE_2
 from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
-from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undertrain
+from synthetic import SCRIPTS, fail, load_script, make_study, undertrain
 
 from collapse.measuring.results import MEASURES
 from collapse.optimizers import OPTIMIZERS as REGISTRY
@@ -28,33 +29,6 @@ from collapse.paper.figures.style import (
 )
 from collapse.paper.selection import select
 
-SETTING = {"architecture": "ResNet9", "dataset": "FashionMNIST"}
-GRID = SETTING | {"experiment": "grid"}
-TABLE_2 = SETTING | {"experiment": "table_2"}
-ADAMS = ["Adam", "AdamW"]
-SIX = list(OPTIMIZERS)
-NC = ["NC0", "NC1", "NC2", "NC3"]
-KINDS = {
-    "weight_decay": GRID
-    | {"panels": [{"optimizers": ADAMS, "metric": m} for m in ("NC0", "NC3")], "columns": 2},
-    "weight_decay_by_learning_rate": GRID | {"optimizers": ADAMS, "metrics": ["NC0", "NC3"]},
-    "metric_scatter": GRID
-    | {"optimizers": SIX, "pairs": [["NC0", "NC3"]], "by_learning_rate": True, "fit": True},
-    "heatmap": GRID
-    | {"experiment": "momentum_heatmap", "optimizer": "SGD"}
-    | {"metrics": ["NC0", "NC2", "NC3"], "require_valid": True},
-    "metric_curves": TABLE_2
-    | {"optimizers": SIX, "metrics": NC, "line": "optimizer", "dash": None, "where": None}
-    | {
-        "run_of_smallest": None,
-        "epoch_scale": "linear",
-        "columns": 4,
-        "closed_form": True,
-        "require_valid": True,
-    },
-    "singular_values": TABLE_2
-    | {"optimizers": SIX[:5], "run_of_smallest": None, "scale": "linear", "require_valid": True},
-}
 DRAW = {kind: load_script(f"figures/{kind}.py").draw for kind in KINDS}
 
 

@@ -19,7 +19,11 @@ from collapse.optimizers import OPTIMIZERS
 HALF_WIDTH, FULL_WIDTH = 5.0, 7.0  # inches: two panels, three or more
 SMALL = 7  # points, the smallest type anywhere
 GREY = "#555555"
-RC = {
+# What a matplotlibrc or another library may have set goes back to what matplotlib comes with.
+DEFAULTS = {
+    name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")
+}
+RC = DEFAULTS | {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
     "font.size": 8,
     "axes.titlesize": 8,
