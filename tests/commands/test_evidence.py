@@ -158,13 +158,13 @@ def test_what_is_missing_says_so_and_comes_with_the_next_call(results, project, 
     assert set(runs.reason[runs.status == "missing"]) == {"not measured yet"} and not runs.valid["Adam"]
     assert runs.epochs_done["SGD"] == 6 and runs[MEASURES].loc["Adam"].isna().all()
     table = pd.read_csv(project / TABLE_2).set_index("optimizer")
-    assert table.status["Adam"] == "no valid run of Adam here: 1 missing" and table.NC3["SGD"] > 0
+    assert table.status["Adam"] == "Adam: not run yet" and table.NC3["SGD"] > 0
     page = (project / "results/taken/summary.html").read_text(encoding="utf-8")
     assert "Missing</th>" in page and "not recorded" not in page
     comparison = (project / "results/taken/tables/comparison.md").read_text(encoding="utf-8")
-    assert "no valid run of Adam here: 1 missing" in comparison
+    assert "Adam: not run yet" in comparison
     claims = pd.read_csv(project / "results/taken/tables/claims.csv")
-    assert claims.words[claims.claim == "C3"].iloc[0].endswith("; 2 of 4 runs missing")
+    assert claims.words[claims.claim == "C3"].iloc[0].endswith("; 2 of 4 runs not run yet")
     assert lineage(project, TABLE_2, "--row", "Adam", "--column", "NC3").returncode == 0
     missing = lineage(project, runs.key["Adam"], "--study", "taken")
     assert missing.returncode == 0 and "missing: not measured yet" in missing.stdout

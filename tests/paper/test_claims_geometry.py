@@ -78,6 +78,10 @@ def test_c12_compares_every_epoch_with_the_closed_form_and_counts_the_theorem_ch
     narrow = theory_is_exact(
         runs.assign(width=0.125, NC0_init=1.59), history_of((1, 1), (1, 1)), THEOREMS, **how
     )
-    assert narrow.verdict == HOLDS and "no network of full size" in narrow.words
+    assert narrow.verdict == HOLDS and "NC0(0) not tested: no network of full size" in narrow.words
     adam = theory_is_exact(table({"width": 0.125}), history_of((1, np.nan)), THEOREMS, **how)
-    assert adam.verdict == HOLDS and "no SGD or SGDW run to compare" in adam.words
+    assert adam.verdict == NOT_TESTABLE and "no SGD or SGDW run to compare; tested without runs" in adam.words
+    diverged = runs.assign(status="diverged", valid=False)
+    nothing = theory_is_exact(diverged, history_of((1, 1)), THEOREMS, **how)
+    assert nothing.verdict == NOT_TESTABLE and "(1 diverged); tested without runs: 1 of 1" in nothing.words
+    assert theory_is_exact(diverged, history_of((1, 1)), broken, **how).verdict == FAILS

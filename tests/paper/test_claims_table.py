@@ -21,8 +21,9 @@ from collapse.paper.claims.evidence import (
     NOT_TESTABLE,
 )
 from collapse.paper.claims.table import claims_table, judged_claims, print_claims, terminal_lines
+from collapse.paper.scale import face_note
 from collapse.paper.target_checks import check_targets
-from collapse.paper.targets import face_note, target_settings
+from collapse.paper.targets import target_settings
 from collapse.study.parameters import ParameterError
 
 

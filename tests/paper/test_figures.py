@@ -184,10 +184,11 @@ def test_singular_values_are_the_smallest_and_the_mean_of_the_others(study):
     assert len(figure.axes[1].lines) == 2 * 5
 
 
-def test_a_band_on_a_logarithmic_axis_stays_above_its_smallest_run():
-    assert band([1.0, 1.0, 1.0, 9.0], log=True) == (3.0, 1.0, 7.0)
+def test_a_band_on_a_logarithmic_axis_is_of_the_logarithms():
+    """1, 1, 1, 81: log3 has mean 1 and deviation 2."""
+    assert band([1.0, 1.0, 1.0, 81.0], log=True) == pytest.approx((3.0, 1 / 3, 27.0))
     assert band([1.0, 1.0, 1.0, 9.0], log=False) == (3.0, -1.0, 7.0)
-    assert band([2.0], log=True) == (2.0, 2.0, 2.0)
+    assert band([2.0], log=True) == pytest.approx((2.0, 2.0, 2.0))
 
 
 @pytest.mark.parametrize(

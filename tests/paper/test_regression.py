@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from collapse.paper.regression import COLUMNS, fit_nc3_on_log_nc0, fit_on_log10
+from collapse.paper.tables import print_regression
 
 
 def runs_of(nc0, nc3, learning_rate=0.001) -> pd.DataFrame:
@@ -100,6 +101,14 @@ def test_where_no_fit_is_possible_the_row_says_why(nc0, nc3, note):
     assert last["note"] == note
     assert last[[*COLUMNS[1:], "intercept"]].isna().all()
     assert last["n"] == len(nc0)
+
+
+def test_points_that_coincide_are_counted_once():
+    fit = fit_on_log10(runs_of([0.1, 1, 1, 100], [1, 2, 2.0000001, 3]), x="NC0", y="NC3")
+    assert (fit["n"], fit["distinct"], fit["note"]) == (4, 3, "")
+    table = fit_nc3_on_log_nc0(runs_of([0.1, 1, 1, 100], [1, 2, 2, 3]), by_learning_rate=False)
+    printed = print_regression(table)
+    assert printed["Note"].tolist() == ["3 distinct points: R² says nothing"]
 
 
 def test_points_on_a_line_warn_of_nothing():

@@ -13,9 +13,9 @@ from synthetic import OPTIMIZERS, SCRIPTS, fail, load_script, make_study, undert
 
 from collapse.measuring.results import read_history, read_results, read_runs
 from collapse.paper.selection import (
+    absences,
     outcome,
     remarks,
-    reservation,
     select,
     smallest,
     unmeasured,
@@ -194,15 +194,15 @@ def test_runs_that_are_missing_are_counted_and_said_wherever_others_stand_for_th
     adds_up = table["done"] + table["diverged"] + table["failed"] + table["missing"]
     assert (table["planned"] == adds_up).all() and table["missing"].iloc[-1] == 18
     assert "missing" not in overview(select(runs, **GRID, valid=False))
-    assert unmeasured(grid) == "18 of 648 runs missing" and unmeasured(runs) == ""
-    words = "18 of 108 runs of Adam missing"
-    assert reservation(grid, optimizer="Adam") == words and reservation(grid, optimizer="SGD") == ""
+    assert unmeasured(grid) == "18 of 648 runs not run yet" and unmeasured(runs) == ""
+    words = "18 of 108 runs of Adam not run yet"
+    assert absences(grid, optimizers=["Adam", "SGD"]) == ["630 of 648 runs so far"]
     table_3 = load_script("tables/table_3.py").make(some, **GRID, optimizers=OPTIMIZERS)
     assert table_3.set_index("optimizer").status.to_dict() == {
         name: f"valid, {words}" if name == "Adam" else "valid" for name in OPTIMIZERS
     }
     smallest_of = smallest_metrics(grid, metrics=["NC3"]).set_index("weight_decay")
-    assert smallest_of.status["none"] == "3 of 108 runs missing" and smallest_of.NC3["none"] > 0
+    assert smallest_of.status["none"] == "3 of 108 runs not run yet" and smallest_of.NC3["none"] > 0
     figure = load_script("figures/weight_decay.py").draw(
         some, some, **GRID, panels=[{"optimizers": ["Adam"], "metric": "NC3"}], columns=1
     )

@@ -2,12 +2,11 @@
 
 import pytest
 
+from collapse.paper.scale import scale_note, target_note
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import (
     aliases_of,
     lacking_of,
-    scale_note,
-    target_note,
     targets_of,
 )
 from collapse.study.parameters import ParameterError

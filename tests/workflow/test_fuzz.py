@@ -15,13 +15,11 @@ from tiny_study import save_parameters
 from collapse.commands.main import main
 from collapse.metrics.conventions import CONVENTIONS
 from collapse.paper.comparison.paper_scale import paper_scale
+from collapse.paper.scale import face_note, scale_notes, target_note
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import (
     aliases_of,
-    face_note,
     lacking_of,
-    scale_notes,
-    target_note,
     target_settings,
     targets_of,
 )

@@ -12,15 +12,12 @@ from collapse.files.errors import InputError
 from collapse.measuring.evidence_files import evidence_files, measured_experiments
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.report.sections import in_report
+from collapse.paper.scale import face_note, scale_notes, target_note
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import (
     aliases_of,
-    face_note,
     lacking_of,
     refusal,
-    scale_note,
-    scale_notes,
-    target_note,
     target_settings,
     targets_of,
 )

@@ -8,7 +8,8 @@ import sys
 from collapse.commands.arguments import add_folder, add_params, add_study
 from collapse.measuring.results import read_results
 from collapse.paper.claims.table import judged_claims, terminal_lines
-from collapse.paper.targets import face_note, scale_notes, target_settings
+from collapse.paper.scale import face_note, scale_notes
+from collapse.paper.targets import target_settings
 from collapse.paper.theorem_table import theorem_table
 from collapse.study.parameters import ParameterError, load_parameters
 

@@ -9,6 +9,8 @@ import pandas as pd
 
 OUTCOMES = ("valid", "diverged", "undertrained", "failed", "missing")
 STATES = ("done", "diverged", "failed", "missing")  # missing: in a study of evidence, not measured yet
+NOT_RUN = "not run yet"
+MOST_NAMED = 3  # settings in a remark
 EXTREMES = {"smallest": "min", "largest": "max"}  # what `where` may say of a column of numbers
 
 
@@ -66,33 +68,81 @@ def outcome(runs: pd.DataFrame) -> pd.Series:
 def why_no_valid(runs: pd.DataFrame, *, optimizer: str | None = None, of: str = "") -> str:
     """In words, why `runs` (valid or not) holds no valid run, as shown in place of a result.
 
-    "no valid run of AdamW here: 3 diverged, 2 undertrained"; "" when there is a valid run. `of`
-    names runs that are chosen by more than their optimizer, as "SGD at momentum 0.98".
+    "no valid run of AdamW here: 3 diverged, 2 undertrained", "AdamW: not run yet"; "" when there is a
+    valid run. `of` names runs that are chosen by more than their optimizer, as "SGD at momentum 0.98".
     """
     if optimizer is not None:
         runs = runs[runs["optimizer"] == optimizer]
-    of_whom = f" of {of or optimizer}" if of or optimizer else ""
+    whom = of or optimizer or ""
     if runs.empty:
-        return f"no run{of_whom} in this study"
+        return f"no run of {whom} in this study" if whom else "no run in this study"
     counts = outcome(runs).value_counts()
     if counts.get("valid", 0):
         return ""
-    parts = [f"{counts[name]} {name}" for name in OUTCOMES if name in counts]
-    return f"no valid run{of_whom} here: {', '.join(parts)}"
+    if set(counts.index) == {"missing"}:
+        return f"{whom}: {NOT_RUN}" if whom else NOT_RUN
+    return f"no valid run{f' of {whom}' if whom else ''} here: {_counted(runs)}"
+
+
+def _counted(runs: pd.DataFrame) -> str:
+    """What became of runs that are not valid: "3 diverged, 2 undertrained, 1 not run yet"."""
+    counts = outcome(runs).value_counts()
+    words = {"missing": NOT_RUN}
+    return ", ".join(f"{counts[name]} {words.get(name, name)}" for name in OUTCOMES[1:] if name in counts)
 
 
 def unmeasured(runs: pd.DataFrame, *, optimizer: str | None = None) -> str:
-    """In words, how many of `runs` are missing: "2 of 6 runs of Adam missing"; "" where none is."""
+    """How many of `runs` are missing: "2 of 6 runs of Adam not run yet"; "" where none is."""
     if optimizer is not None:
         runs = runs[runs["optimizer"] == optimizer]
     missing = int((outcome(runs) == "missing").sum())
     of_whom = f" of {optimizer}" if optimizer else ""
-    return f"{missing} of {len(runs)} runs{of_whom} missing" if missing else ""
+    return f"{missing} of {len(runs)} runs{of_whom} {NOT_RUN}" if missing else ""
 
 
-def reservation(runs: pd.DataFrame, *, optimizer: str) -> str:
-    """What must be said beside a summary of an optimizer's valid runs: there is none, or some are missing."""
-    return why_no_valid(runs, optimizer=optimizer) or unmeasured(runs, optimizer=optimizer)
+def absences(every: pd.DataFrame, *, optimizers: Sequence[str]) -> list[str]:
+    """How far an unfinished study is, and which of the optimizers have no valid run, and why.
+
+    ["3 of 6 runs so far", "SGDW, Signum and SignumW: not run yet", "no run of Adam in this study"].
+    """
+    missing = outcome(every) == "missing"
+    words = [f"{(~missing).sum()} of {len(every)} runs so far"] if missing.any() and not missing.all() else []
+    reasons = {name: why_no_valid(every, optimizer=name) for name in optimizers}
+    later = [name for name, reason in reasons.items() if reason == f"{name}: {NOT_RUN}"]
+    if later:
+        words.append(f"{in_a_row(later)}: {NOT_RUN}")
+    return words + [reason for name, reason in reasons.items() if reason and name not in later]
+
+
+def in_a_row(names: Sequence[str]) -> str:
+    """ "SGD, Adam and AdamW"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def left_out(every: pd.DataFrame, *, optimizers: Sequence[str], by: Sequence[str] = ()) -> list[str]:
+    """What must be said beside a summary of the valid runs: `absences`, and which runs it is made without.
+
+    Settings of the columns `by`, points of a figure, that have no valid run are named: "left out of SGD:
+    2 undertrained; so no point at weight decay 0.5".
+    """
+    words = absences(every, optimizers=optimizers)
+    for name in optimizers:
+        its = every[every["optimizer"] == name]
+        became = outcome(its)
+        without = its[~became.isin(["valid", "missing"])]
+        if without.empty or "valid" not in set(became):
+            continue
+        said = f"left out of {name}: {_counted(without)}"
+        points = [
+            setting_list(group.iloc[0], by=by)
+            for _, group in its.groupby(list(by), dropna=False)
+            if not outcome(group).isin(["valid", "missing"]).any()
+        ] if by else []  # fmt: skip
+        if points:
+            more = f" and {len(points) - MOST_NAMED} more" if len(points) > MOST_NAMED else ""
+            said += f"; so no point at {' or '.join(points[:MOST_NAMED])}{more}"
+        words.append(said)
+    return words
 
 
 def drawable(runs: pd.DataFrame, *, require_valid: bool, run_of_smallest: str | None = None) -> pd.DataFrame:
@@ -121,7 +171,7 @@ def remarks(
     undertrained: 97.9% training accuracy".
     """
     missing = [name for name in optimizers if name not in set(shown["optimizer"])]
-    words = [why_no_valid(every, optimizer=name) for name in missing]
+    words = absences(every, optimizers=missing)
     others = every[~every["optimizer"].isin(missing)]
     if not others.empty:
         for _, its in others.groupby(["optimizer", *by], dropna=False):
@@ -139,8 +189,13 @@ def remarks(
 
 def run_name(run: pd.Series, *, by: Sequence[str]) -> str:
     """A run by its optimizer and its settings in the columns `by`: "SGD at momentum 0.7"."""
-    settings = ", ".join(setting_words(column, run[column]) for column in by)
+    settings = setting_list(run, by=by)
     return f"{run['optimizer']} at {settings}" if settings else str(run["optimizer"])
+
+
+def setting_list(run: pd.Series, *, by: Sequence[str]) -> str:
+    """The settings of a run in the columns `by`: "momentum 0.7, 2000 epochs"."""
+    return ", ".join(setting_words(column, run[column]) for column in by)
 
 
 def setting_words(column: str, value: object) -> str:

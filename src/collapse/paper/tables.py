@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.paper.html_tables import html_page
+from collapse.paper.regression import LEAST_DISTINCT
 from collapse.paper.selection import OUTCOMES, outcome, unmeasured, why_no_valid
 
 TABLE_METRICS = ("NC0", "NC1", "NC2", "NC3")
@@ -180,7 +181,13 @@ def print_regression(table: pd.DataFrame) -> pd.DataFrame:
     columns["R² / Adj R²"] = _unless_missing(r2 + " / " + r2_adj, r2)
     columns["F-statistic"] = _decimals(table["F"], 1)
     left_out = table["excluded"].map(lambda n: f"{n} left out (NC0 or NC3 not usable)" if n else "")
-    columns["Note"] = (table["note"] + "; " + left_out).str.strip("; ")
+    alike = [
+        f"{row.distinct} distinct points: R² says nothing"
+        if row.distinct < LEAST_DISTINCT and not row.note
+        else ""
+        for row in table.itertuples()
+    ]
+    columns["Note"] = (table["note"] + alike + "; " + left_out).str.strip("; ")
     return pd.DataFrame(columns)
 
 

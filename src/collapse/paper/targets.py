@@ -1,7 +1,8 @@
-"""What a table or figure of the paper means in a study: its settings there, and how far it is scaled."""
+"""What a table or figure of the paper means in a study: its settings and its caption there."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,32 +11,24 @@ from collapse.study.parameters import REFERENCE_STUDY, ParameterError
 
 ALL = "all"  # of the setting `optimizers`
 
-# How the face of a scaled-down study's figure says that a setting is not the paper's.
-SCALED = {
-    "architecture": "{}",
-    "width": "width {}",
-    "image_size": "images of {} pixels a side",
-    "train_size": "{} training images",
-    "epochs": "{} epochs",
-    "batch_size": "batch {}",
-    "schedule": "schedule {}",
-    "learning_rate": "learning rate {}",
-    "momentum": "momentum {}",
-    "weight_decay_scale": "weight decay x {}",
-    "augmentation": "augmentation {}",
-    "beta2": "beta2 {}",
-    "epsilon": "epsilon {}",
-    "seed": "seed {}",
-}
-
 
 def targets_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str, dict[str, Any]]:
-    """The tables or figures (`kind`) of which the study has a run, by name; no aliases."""
+    """The tables or figures (`kind`) of which the study has a run, by name; no aliases.
+
+    Captions name the study's datasets, not those that they stand in for.
+    """
     return {
-        name: target
+        name: target | {"caption": caption_in(parameters["studies"][study], target)}
         for name, target in parameters[kind].items()
         if "same_as" not in target and has_runs(parameters["studies"][study], target["settings"])
     }
+
+
+def caption_in(study: Mapping[str, Any], target: Mapping[str, Any]) -> str:
+    """A target's caption with the datasets that the study has in the place of the paper's."""
+    stand_ins = stand_ins_of(study, target["settings"].get("experiment"))
+    named = "|".join(rf"\b{re.escape(name)}\b" for name in stand_ins)
+    return re.sub(named, lambda found: stand_ins[found[0]], target["caption"]) if named else target["caption"]
 
 
 def aliases_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str, str]:
@@ -122,86 +115,10 @@ def stand_ins_of(study: Mapping[str, Any], experiment: str | None) -> dict[str, 
     return {**study.get("stand_ins", {}), **own}
 
 
-def scale_note(
-    parameters: Mapping[str, Any],
-    study: str,
-    experiment: str,
-    *,
-    architecture: str | None = None,
-    dataset: str | None = None,
-    optimizers: Sequence[str] | None = None,
-) -> str | None:
-    """What stands on the face of a table or figure of a scaled-down experiment.
-
-    It names every setting of which the experiment's runs (those of an architecture, of a dataset of
-    the paper and of optimizers, where given) have a value that the paper's own have not. None when
-    there is none: then they are the paper's.
-    """
-    studies = parameters["studies"]
-    if REFERENCE_STUDY not in studies:
-        raise ParameterError(
-            f"params.yaml: studies: {REFERENCE_STUDY!r} is missing; it says what scaled means"
-        )
-    stand_ins = stand_ins_of(studies[study], experiment)
-    chosen = {"architecture": architecture, "optimizers": optimizers}
-    ours = settings_of(studies[study], experiment, dataset=stand_ins.get(dataset, dataset), **chosen)
-    papers = settings_of(studies[REFERENCE_STUDY], experiment, dataset=dataset, **chosen)
-    parts = [
-        f"{ours_instead} stands in for {named}"
-        for named, ours_instead in stand_ins.items()
-        if ours_instead in ours.get("dataset", set()) and dataset in (None, named)
-    ]
-    for name, text in SCALED.items():
-        if not_the_papers := sorted(ours.get(name, set()) - papers.get(name, set())):
-            parts.append(text.format(", ".join(f"{value}" for value in not_the_papers)))
-    if not parts:
-        return None
-    return f"{study} study, not the paper's scale: {'; '.join(parts)}"
-
-
-def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> str | None:
-    """`scale_note` of the runs that a table or figure with these settings shows."""
-    return scale_note(parameters, study, settings["experiment"], **chosen_runs(settings))
-
-
-def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | None]:
-    """`scale_note` of every experiment of a study."""
-    return {name: scale_note(parameters, study, name) for name in parameters["studies"][study]["experiments"]}
-
-
-def experiments_by_note(notes: Mapping[str, str | None]) -> dict[str | None, str]:
-    """The names of the experiments that share a note, by note."""
-    names: dict[str | None, list[str]] = {}
-    for name, note in notes.items():
-        names.setdefault(note, []).append(name)
-    return {note: ", ".join(its) for note, its in names.items()}
-
-
-def face_note(notes: Mapping[str, str | None]) -> str | None:
-    """The notes of several experiments as one: each note once, after the experiments it is of."""
-    experiments = experiments_by_note(notes)
-    if len(experiments) < 2:
-        return next(iter(experiments), None)
-    opening = next(note for note in experiments if note).split(": ")[0] + ": "  # the same in every note
-    parts = [
-        f"{names}: {note.removeprefix(opening) if note else 'as the paper'}"
-        for note, names in experiments.items()
-    ]
-    return opening + " | ".join(parts)
-
-
-def settings_of(
-    study: Mapping[str, Any],
-    experiment: str,
-    *,
-    architecture: str | None,
-    dataset: str | None,
-    optimizers: Sequence[str] | None = None,
-) -> dict[str, set]:
-    """Every value that the chosen runs of an experiment have of every setting that params.yaml gives."""
+def values_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, set]:
+    """Every value that rows of experiments have of every setting that params.yaml gives."""
     values: dict[str, set] = {"weight_decay_scale": set()}
-    chosen = {"architecture": architecture, "dataset": dataset, "optimizers": optimizers}
-    for row in rows_of(study, experiment, **chosen):
+    for row in rows:
         for name, value in ({"weight_decay_scale": 1} | row).items():
             values.setdefault(name, set()).update(as_list(value))
     return values

@@ -70,7 +70,8 @@ def draw(
             its = every[every["weight_decay"] == decay]
             words_in_panel(axis, why_no_valid(its) or "nothing was logged")
     axes[0, 0].set_ylabel(ALPHA)
-    legend_above(figure, named_handles(optimizers, every))
+    names = [name for name in optimizers if name in set(shown["optimizer"])]
+    legend_above(figure, named_handles(names, every))
     remark(figure, remarks(every, shown=shown, optimizers=optimizers, by=["weight_decay"]))
     return figure
 

@@ -20,9 +20,10 @@ from collapse.paper.figures.style import (
     new_figure,
     number_label,
     paper_style,
+    remark,
     save_target,
 )
-from collapse.paper.selection import outcome, select
+from collapse.paper.selection import NOT_RUN, absences, outcome, select
 from collapse.records.job import job
 
 SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "missing": "miss", "valid": "n/a"}
@@ -30,7 +31,7 @@ LONG = {
     "div.": "diverged",
     "und.": "undertrained: too low a training accuracy",
     "fail": "failed",
-    "miss": "missing: not measured yet",
+    "miss": NOT_RUN,
     "n/a": "not measurable",
     "–": "not in this study",
 }
@@ -78,6 +79,7 @@ def draw(
     for axis in axes.flat[len(metrics) :]:
         axis.remove()
     add_legend(figure, reasons)
+    remark(figure, absences(here, optimizers=[]))
     return figure
 
 

@@ -11,11 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.measuring.results import read_results
-from collapse.paper.figures.axes import epoch_axis, log_ticks, metric_axis, steady_range, words_in_panel
+from collapse.optimizers import OPTIMIZERS
+from collapse.paper.figures.axes import (
+    epoch_axis,
+    log_ticks,
+    metric_axis,
+    steady_range,
+    words_in_panel,
+    words_on_coinciding,
+)
 from collapse.paper.figures.style import (
     GREY,
     LOG_METRICS,
+    METRIC_LABELS,
     SETTING_LABELS,
+    SETTING_SYMBOLS,
+    above,
     legend_above,
     new_figure,
     number_label,
@@ -25,7 +36,14 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.selection import drawable, remarks, select, setting_words, trajectory, why_no_valid
+from collapse.paper.selection import (
+    drawable,
+    remarks,
+    select,
+    setting_words,
+    trajectory,
+    why_no_valid,
+)
 from collapse.records.job import job
 
 CLOSED_FORM = {"color": "black", "linestyle": ":", "linewidth": 0.9}
@@ -66,7 +84,9 @@ def draw(
     dashes = dash_looks(every, dash=dash)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
-    handles = line_handles(looks, line=line) + dash_handles(dashes, dash=dash)
+    present = {value: look for value, look in looks.items() if value in set(shown[line])}
+    symbol = SETTING_SYMBOLS.get(line) if len(dashes) > 1 else None  # a title would be the dashes' too
+    handles = line_handles(present, line=line, symbol=symbol) + dash_handles(dashes, dash=dash)
     each = [looks[run[line]] | dashes.get(run.get(dash), {}) for _, run in shown.iterrows()]
     last = max(shown["epochs"], default=1)
     for axis, metric in zip(axes.flat, metrics, strict=False):
@@ -80,16 +100,24 @@ def draw(
         log_ticks(axis)
     for axis in axes.flat[len(metrics) :]:
         axis.remove()
-    legend_above(figure, handles, title=None if line == "optimizer" else SETTING_LABELS[line])
+    title = None if line == "optimizer" or symbol else SETTING_LABELS[line]
+    legend_above(figure, handles, title=title if present else None)
     by = [] if run_of_smallest else [name for name in (line, dash) if name not in (None, "optimizer")]
-    remark(figure, remarks(every, shown=shown, optimizers=optimizers, by=by, where=where))
+    words = remarks(every, shown=shown, optimizers=optimizers, by=by, where=where)
+    if line == "optimizer":
+        labels = [METRIC_LABELS[metric] for metric in metrics]
+        words += words_on_coinciding(dict(zip(labels, axes.flat, strict=False)))
+    remark(figure, words)
     return figure
 
 
 def line_looks(runs: pd.DataFrame, *, optimizers: Sequence[str], line: str) -> dict:
     """How each value of the column `line` is drawn: optimizers as everywhere, others in order."""
     if line == "optimizer":
-        return {name: optimizer_style(name) | {"marker": "none"} for name in optimizers}
+        return {
+            name: optimizer_style(name) | above(name) | {"marker": "none", "label": OPTIMIZERS[name].label}
+            for name in optimizers
+        }
     values = sorted(runs[line].dropna().unique())
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(values)))
     widths = np.linspace(2.2, 1.0, len(values))  # so that lines which coincide are all seen
@@ -99,11 +127,12 @@ def line_looks(runs: pd.DataFrame, *, optimizers: Sequence[str], line: str) -> d
     }
 
 
-def line_handles(looks: dict, *, line: str) -> list[Line2D]:
+def line_handles(looks: dict, *, line: str, symbol: str | None) -> list[Line2D]:
     """The legend of the colours."""
     if line == "optimizer":
         return optimizer_handles(looks, line=True, marker=False)
     text = {v: number_label(v) if isinstance(v, Real) else str(v) for v in looks}
+    text |= {v: f"{symbol} = {words}" for v, words in text.items() if symbol}
     return [Line2D([], [], label=text[v], **look) for v, look in looks.items()]
 
 

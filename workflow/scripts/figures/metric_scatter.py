@@ -21,8 +21,8 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.regression import fit_on_log10
-from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.paper.regression import LEAST_DISTINCT, fit_on_log10
+from collapse.paper.selection import left_out, select, why_no_valid
 from collapse.records.job import job
 
 FEW = {"s": 13, "edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
@@ -63,8 +63,9 @@ def draw(
         axis.remove()
     if len({y for _, y in pairs}) == 1:
         share_y(axes.flat[: len(panels)])
-    legend_above(figure, optimizer_handles(optimizers, line=False, marker=True))
-    remark(figure, [reservation(every, optimizer=name) for name in optimizers])
+    shown = [name for name in optimizers if not why_no_valid(every, optimizer=name)]
+    legend_above(figure, optimizer_handles(shown, line=False, marker=True))
+    remark(figure, left_out(every, optimizers=optimizers))
     return figure
 
 
@@ -100,13 +101,19 @@ def has_place(values: pd.Series, metric: str) -> pd.Series:
 
 
 def draw_fit(axis: Axes, runs: pd.DataFrame, *, x: str, y: str) -> str:
-    """The fitted line, and its R2 in words."""
+    """The fitted line where it is above 0, as y is, and its R2 in words; no line through few points.
+
+    Runs without decay are the same under a coupled and a decoupled decay: points that coincide count once.
+    """
     numbers = fit_on_log10(runs, x=x, y=y)
-    if numbers["note"]:
-        return "no fit"
-    ends = np.array([runs[x].min(), runs[x].max()])
-    axis.plot(ends, numbers["intercept"] + numbers["beta"] * np.log10(ends), color="black", lw=1)
-    return rf"$R^2$ = {numbers['r2']:.2f}, n = {numbers['n']}"
+    n, distinct = numbers["n"], numbers["distinct"]
+    counted = f"n = {n}" + (f", {distinct} distinct" if distinct < n else "")
+    if numbers["note"] or distinct < LEAST_DISTINCT:
+        return f"no fit: {counted}"
+    across = np.geomspace(runs[x].min(), runs[x].max(), 500)
+    fitted = numbers["intercept"] + numbers["beta"] * np.log10(across)
+    axis.plot(across[fitted >= 0], fitted[fitted >= 0], color="black", lw=1)
+    return f"$R^2$ = {numbers['r2']:.2f}" + ("\n" if distinct < n else ", ") + counted
 
 
 if "snakemake" in globals():

@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.measuring.results import read_results
-from collapse.paper.figures.axes import log_ticks, words_in_panel
+from collapse.optimizers import OPTIMIZERS
+from collapse.paper.figures.axes import log_ticks, words_in_panel, words_on_coinciding
 from collapse.paper.figures.style import (
     GREY,
+    above,
     legend_above,
     new_figure,
     optimizer_handles,
@@ -43,12 +45,12 @@ def draw(
     scale: str,
     require_valid: bool,
 ) -> Figure:
-    """W left, M right, against the epoch: the smallest value dotted, the mean of the others full.
+    """W left, M right, against the epoch: the smallest value dotted, the mean of the others above.
 
     The K centred class means sum to zero, so M's smallest is zero but for rounding: on the `scale`
-    "log" it has no place and is said to be zero. Line styles tell the two values apart here, so the
-    optimizer is told by colour alone. `run_of_smallest` names the metric by which one run an
-    optimizer is chosen.
+    "log" it has no place and is said to be zero. The mean is drawn as the optimizer is everywhere: full
+    where its weight decay is coupled, dashed where decoupled. `run_of_smallest` names the metric by which
+    one run an optimizer is chosen. Lines that coincide are named below.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
@@ -63,17 +65,14 @@ def draw(
             words_in_panel(axis, why_no_valid(every) or "nothing was logged")
         log_ticks(axis)
     axes[0, 1].set_ylabel("")
-    handles = [
-        Line2D([], [], color=handle.get_color(), label=handle.get_label())
-        for handle in optimizer_handles(optimizers, line=True, marker=False)
-    ]
-    if len(handles) > 1 and len(handles) % 2:  # two rows: the two kinds of line in a column
-        handles.append(Line2D([], [], linestyle="none", label=" "))
-    handles.append(Line2D([], [], color=GREY, linestyle="-", label="mean of the others"))
-    handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest"))
+    names = [name for name in optimizers if name in set(shown["optimizer"])]
+    handles = optimizer_handles(names, line=True, marker=False)
+    if handles:
+        handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest singular value"))
     legend_above(figure, handles, columns=min(len(handles), 4))
     words = remarks(every, shown=shown, optimizers=optimizers)
-    remark(figure, words + [NO_PLACE] * (scale == "log"))
+    words += words_on_coinciding(dict(zip(("$W$", "$M$"), axes.flat, strict=True)))
+    remark(figure, words + [NO_PLACE] * (scale == "log" and bool(handles)))
     return figure
 
 
@@ -86,10 +85,12 @@ def draw_panel(
         if logged.empty:
             continue
         values = np.stack([np.sort(np.asarray(row, dtype=float)) for row in logged[column]])
-        colour = optimizer_style(run.optimizer)["color"]
-        axis.plot(logged["epoch"], values[:, 1:].mean(axis=1), color=colour)
+        look = optimizer_style(run.optimizer) | {"marker": "none"}
+        look |= {"label": OPTIMIZERS[run.optimizer].label}
+        means = values[:, 1:].mean(axis=1)
+        axis.plot(logged["epoch"], means, **look, **above(run.optimizer))
         if with_smallest:
-            axis.plot(logged["epoch"], values[:, 0], color=colour, linestyle=":")
+            axis.plot(logged["epoch"], values[:, 0], **look | {"linestyle": ":", "label": None})
 
 
 if "snakemake" in globals():

@@ -30,7 +30,7 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.paper.selection import left_out, select, why_no_valid
 from collapse.records.job import job
 
 
@@ -57,16 +57,16 @@ def draw(
     panels: Sequence[Panel],
     columns: int,
 ) -> Figure:
-    """Mean over the valid runs of a weight decay (learning rates, momenta, seeds), +- 1 deviation.
+    """Mean over the valid runs of a weight decay (learning rates, momenta, seeds), +- 1 deviation; on
+    logarithmic axes of the logarithms (collapse.paper.figures.style `band`). One run has no band.
 
-    Panels that differ in `where` alone have one y range. `columns` panels stand in a row. On
-    logarithmic axes the band's lower edge is never below the smallest run (collapse.paper.figures.style
-    `band`). An optimizer without a valid run is named below, with the reason.
+    Panels that differ in `where` alone have one y range. `columns` panels stand in a row.
+    Which runs are left out, and which points are missing for that, is named below.
     """
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
-    remarks, shown, alike = [], [], {}
+    remarks, shown, alike, alone = [], {}, {}, []
     for axis, panel in zip(axes.flat, panels, strict=False):
         every = select(
             runs,
@@ -75,18 +75,21 @@ def draw(
             where=panel.get("where"),
             valid=False,
         )
-        draw_panel(axis, every, optimizers=panel["optimizers"], metric=panel["metric"])
+        sizes = draw_panel(axis, every, optimizers=panel["optimizers"], metric=panel["metric"])
         title = filled_title(panel.get("title", ""), every)
         axis.set_title(title)
         alike.setdefault((panel["metric"], *panel["optimizers"]), []).append(axis)
-        reasons = [reservation(every, optimizer=name) for name in panel["optimizers"]]
-        remarks += [f"{title}: {reason}" if title and reason else reason for reason in reasons]
-        shown += panel["optimizers"]
+        reasons = left_out(every, optimizers=panel["optimizers"], by=["weight_decay"])
+        remarks += [f"{title}: {reason}" if title else reason for reason in reasons]
+        shown |= sizes
+        alone += [size == 1 for its in sizes.values() for size in its]
     for group in alike.values():
         one_y_range(group)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    legend_above(figure, optimizer_handles(dict.fromkeys(shown), line=True, marker=True))
+    legend_above(figure, optimizer_handles(shown, line=True, marker=True))
+    if any(alone):
+        remarks.append("each point is one run" if all(alone) else "a point without a band is one run")
     remark(figure, remarks)
     return figure
 
@@ -98,15 +101,19 @@ def filled_title(title: str, runs: pd.DataFrame) -> str:
     return title.format(**{name: text or "no" for name, text in values.items()})
 
 
-def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str) -> None:
-    """One metric of the valid runs of some optimizers, or words when there is none."""
+def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str) -> dict:
+    """One metric of the valid runs of some optimizers, or words when there is none.
+
+    Gives back by optimizer of how many runs each point is.
+    """
     metric_axis(axis, metric)
     valid = runs[runs["valid"].astype(bool) & np.isfinite(runs[metric])]
     if metric in LOG_METRICS:
         valid = valid[valid[metric] > 0]
     if valid.empty:
         words_in_panel(axis, why_no_valid(runs) or f"no {METRIC_LABELS[metric]} was measured")
-        return
+        return {}
+    sizes = {}
     for name in optimizers:
         groups = valid[valid["optimizer"] == name].groupby("weight_decay")[metric]
         if not len(groups):
@@ -116,10 +123,29 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], met
         mean, low, high = zip(*bands, strict=True)
         look = optimizer_style(name)
         axis.plot(decays, mean, **look)
-        axis.fill_between(decays, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        sizes[name] = [len(groups.get_group(decay)) for decay in decays]
+        draw_band(axis, decays, low, high, several=np.array(sizes[name]) > 1, colour=look["color"])
     decay_axis(axis, valid["weight_decay"])
     steady_range(axis, metric=metric)
     log_ticks(axis)
+    return sizes
+
+
+def draw_band(
+    axis: Axes,
+    decays: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    several: np.ndarray,
+    colour: str,
+) -> None:
+    """Shade between neighbours that have `several` runs; a bar at one whose neighbours have one run."""
+    axis.fill_between(decays, low, high, where=several, color=colour, alpha=0.18, linewidth=0)
+    beside = np.pad(several, 1)
+    for place in np.flatnonzero(several & ~beside[:-2] & ~beside[2:]):
+        ends = {"ymin": low[place], "ymax": high[place]}
+        axis.vlines(decays[place], **ends, color=colour, alpha=0.35, linewidth=2.5)
 
 
 if "snakemake" in globals():

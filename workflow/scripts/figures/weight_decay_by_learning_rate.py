@@ -13,6 +13,7 @@ from collapse.paper.figures.axes import decay_axis, metric_axis, share_y, words_
 from collapse.paper.figures.style import (
     GREY,
     LOG_METRICS,
+    band,
     legend_above,
     new_figure,
     number_label,
@@ -22,7 +23,7 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.selection import reservation, select, why_no_valid
+from collapse.paper.selection import left_out, select, why_no_valid
 from collapse.records.job import job
 
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
@@ -64,8 +65,10 @@ def draw(
         Line2D([], [], marker=shape, label=rf"$\beta$ = {momentum:g}", **blank)
         for momentum, shape in shapes.items()
     ]
-    legend_above(figure, optimizer_handles(optimizers, line=True, marker=False) + by_shape)
-    remark(figure, [reservation(every, optimizer=name) for name in optimizers])
+    shown = [name for name in optimizers if not why_no_valid(every, optimizer=name)]
+    legend_above(figure, optimizer_handles(shown, line=True, marker=False) + (by_shape if shown else []))
+    settings = ["learning_rate", "momentum", "weight_decay"]
+    remark(figure, left_out(every, optimizers=optimizers, by=settings))
     return figure
 
 
@@ -81,7 +84,7 @@ def draw_panel(
         words_in_panel(axis, why_no_valid(runs) or f"no {metric} was measured")
         return
     for (name, momentum), line in valid.groupby(["optimizer", "momentum"]):
-        means = line.groupby("weight_decay")[metric].mean()
+        means = line.groupby("weight_decay")[metric].agg(lambda its: band(its, log=metric in LOG_METRICS)[0])
         look = optimizer_style(name) | {"marker": shapes[momentum], "linewidth": 0.9}
         axis.plot(means.index, means, alpha=0.85, **look)
     decay_axis(axis, runs["weight_decay"])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from collapse.paper.targets import rows_of, scale_note, settings_of, stand_ins_of
+from collapse.paper.scale import scale_note
+from collapse.paper.targets import rows_of, stand_ins_of, values_of
 from collapse.study.parameters import REFERENCE_STUDY
 from collapse.study.runs import experiment_runs
 
@@ -28,9 +29,8 @@ def paper_scale(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
     every = {"architecture": None, "dataset": None}
     papers = parameters["studies"][REFERENCE_STUDY]
     heatmap = settings["experiments"]["figure5"]
-    here = settings_of(
-        parameters["studies"][study], heatmap, **stood_in(parameters["studies"][study], heatmap, **one)
-    )
+    own = parameters["studies"][study]
+    here = values_of(rows_of(own, heatmap, **stood_in(own, heatmap, **one)))
     return {
         "scales": {
             target: scale_of(parameters, study, target, name, **(every if target in EVERY_SETTING else one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +11,10 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from collapse.paper.figures.style import GREY, LOG_METRICS, METRIC_LABELS, SETTING_LABELS, SMALL
+from collapse.paper.selection import in_a_row
 
+COINCIDE = 0.012  # of the panel's height: lines nearer than this cannot be told apart
+COINCIDING_SHARE = 0.9  # of the way that two lines have in common
 LEAST_RATIO, LEAST_SPAN = 1.02, 0.002  # below, a panel's range shows rounding and no trend
 
 
@@ -109,6 +112,39 @@ def ticks_within(low: float, high: float) -> np.ndarray:
     else:
         ticks = MaxNLocator(nbins=3).tick_values(low, high)
     return ticks[(ticks >= low) & (ticks <= high)]
+
+
+def coinciding(axis: Axes) -> list[list[str]]:
+    """Groups of labelled lines of a finished panel that lie on one another nearly all the way."""
+    to_panel = axis.transData + axis.transAxes.inverted()
+    paths = {
+        line.get_label(): to_panel.transform(line.get_xydata())
+        for line in axis.lines
+        if not str(line.get_label()).startswith("_") and len(line.get_xydata()) > 1
+    }
+    groups: list[list[str]] = []
+    for name, path in paths.items():
+        near = [group for group in groups if any(lie_together(path, paths[other]) for other in group)]
+        joined = [other for group in near for other in group]
+        groups = [group for group in groups if group not in near] + [[*joined, name]]
+    return [group for group in groups if len(group) > 1]
+
+
+def words_on_coinciding(panels: Mapping[str, Axes]) -> list[str]:
+    """Which lines cannot be told apart, by panel: ["lines that coincide: SGD and SGDW in NC0 and NC1"]."""
+    where: dict[str, list[str]] = {}
+    for name, axis in panels.items():
+        for group in coinciding(axis):
+            where.setdefault(in_a_row(group), []).append(name)
+    said = [f"{names} in {in_a_row(its)}" for names, its in where.items()]
+    return [f"lines that coincide: {', '.join(said)}"] if said else []
+
+
+def lie_together(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two lines ((x, y) in shares of the panel) are closer than `COINCIDE` nearly everywhere."""
+    across = np.linspace(max(one[0, 0], other[0, 0]), min(one[-1, 0], other[-1, 0]), 200)
+    apart = np.abs(np.interp(across, *one.T) - np.interp(across, *other.T))
+    return bool((apart < COINCIDE).mean() >= COINCIDING_SHARE)
 
 
 def share_y(axes: Iterable[Axes]) -> None:

@@ -104,6 +104,11 @@ def optimizer_style(name: str) -> dict[str, object]:
     return {"color": entry.colour, "linestyle": DASHES[kind], "marker": MARKERS[kind]}
 
 
+def above(name: str) -> dict[str, float]:
+    """The order of lines: dashed ones (decoupled) above full ones, so that both are seen where they meet."""
+    return {"zorder": 2.0 if optimizer_style(name)["linestyle"] == "-" else 2.1}
+
+
 def optimizer_handles(names: Iterable[str], *, line: bool, marker: bool) -> list[Line2D]:
     """Legend entries of the optimizers, with their line, their marker or both."""
     handles = []
@@ -135,13 +140,13 @@ def number_label(value: float) -> str:
 def band(values: Sequence[float], *, log: bool) -> tuple[float, float, float]:
     """Mean, mean - std, mean + std of runs (sample deviation; 0 of a single run).
 
-    On a logarithmic axis a lower edge at or below zero cannot be drawn and one far below every
-    run misleads: there it is never put below the smallest run.
+    For a logarithmic axis all three of the logarithms: the geometric mean, and it divided and multiplied by
+    the geometric deviation. An arithmetic mean - std can lie below every run there, or below zero.
     """
-    numbers = np.asarray(values, dtype=float)
+    numbers = np.log(values) if log else np.asarray(values, dtype=float)
     mean, deviation = numbers.mean(), numbers.std(ddof=1) if len(numbers) > 1 else 0.0
-    low = max(mean - deviation, numbers.min()) if log else mean - deviation
-    return float(mean), float(low), float(mean + deviation)
+    edges = np.array([mean, mean - deviation, mean + deviation])
+    return tuple((np.exp(edges) if log else edges).tolist())
 
 
 def remark(figure: Figure, remarks: Iterable[str]) -> None:

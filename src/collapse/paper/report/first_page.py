@@ -9,8 +9,8 @@ import pandas as pd
 
 from collapse.paper.html_tables import html_table
 from collapse.paper.report.sections import section_of
+from collapse.paper.scale import experiments_by_note
 from collapse.paper.tables import fates
-from collapse.paper.targets import experiments_by_note
 from collapse.records.provenance import environment
 
 ANALYSED_WITH = ("snakemake", "pandas", "statsmodels", "matplotlib")
