@@ -8,6 +8,9 @@ from as_job import as_job
 from figure_kinds import KINDS, TABLE_2
 from synthetic import SCRIPTS, make_study
 
+from collapse.measuring.results import read_results
+from collapse.paper.explorer.page import explorer_page
+
 GRID = {"experiment": "grid", "architecture": "ResNet9", "dataset": "FashionMNIST"}
 SIX = KINDS["metric_scatter"]["optimizers"]
 TABLES = {
@@ -25,6 +28,12 @@ def draw_targets(folder: Path) -> None:
         table.to_parquet(path)
     note = {"caption": "Größe: a title", "note": "a note"}
     jobs = {f"figures/{kind}": settings for kind, settings in KINDS.items()} | {"figures/theory": THEORY}
+    (folder / "explorer.html").write_text(
+        explorer_page(
+            *read_results(*tables.values()), study="x", title="x", notes=[], template="{{data}} {{vega}}"
+        ),
+        encoding="utf-8",
+    )
     for script, settings in (jobs | {f"tables/{name}": its for name, its in TABLES.items()}).items():
         kinds = ("pdf", "png") if script.startswith("figures") else ("csv", "markdown", "html")
         made = {kind: folder / f"{Path(script).name}.{kind}" for kind in kinds}

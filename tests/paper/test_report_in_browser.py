@@ -7,7 +7,7 @@ import pytest
 import tiny_study
 from playwright.sync_api import sync_playwright
 
-from collapse.paper.report.sections import in_report, section_of
+from collapse.paper.report.sections import EXPLORER_CAPTION, in_report, section_of
 from collapse.paper.targets import aliases_of, targets_of
 from collapse.study.parameters import load_parameters
 
@@ -43,6 +43,7 @@ def captions(finished):
     aliases = aliases_of(parameters, "tiny", "figures")
     every = parameters["theory"] | parameters["analysis"]
     every |= targets_of(parameters, "tiny", "tables") | targets_of(parameters, "tiny", "figures")
+    every |= {"explorer": {"caption": EXPLORER_CAPTION}}
     return {
         target: (entry["caption"], in_report(target, entry["caption"], aliases=aliases)["labels"])
         for target, entry in every.items()
@@ -93,7 +94,7 @@ def test_a_table_opens_as_a_table(page, captions):
 
 
 def test_every_table_fits_and_shows_no_markup(page, captions):
-    for target in (name for name in captions if not name.startswith(("figure", "theory"))):
+    for target in (name for name in captions if not name.startswith(("figure", "theory", "explorer"))):
         opened(page, target, captions)
         body = page.frame_locator("iframe").locator("body")
         body.locator("td").first.wait_for()
@@ -108,6 +109,16 @@ def test_a_figure_opens_whole(page, captions):
     assert image.evaluate("image => image.naturalWidth") > 1000
     box = image.bounding_box()
     assert box["x"] > 0 and box["x"] + box["width"] <= 1440
+
+
+def test_the_explorer_opens_and_is_clicked_through(page, captions):
+    assert page.evaluate("Object.values(results).filter(item => item.data_uri.length > 2e6).length") == 0
+    opened(page, "explorer", captions)
+    explorer = page.frame_locator("iframe")
+    explorer.locator("body[data-ready=yes]").wait_for()
+    assert "17 of 17 runs" in explorer.locator("#count").inner_text()
+    explorer.locator("#list tbody tr").first.click()
+    assert "--study tiny" in explorer.locator("#lineage").inner_text()
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_breaks(page):

@@ -26,7 +26,8 @@ def test_the_digests_are_the_rules_own():
     demo = found["demo"]
     assert demo["runs"]["measure"] == code_digest(scripts / "measure.py")
     assert demo["figures"]["heatmap"] == code_digest(scripts / "figures/heatmap.py", entries=used)
-    assert len(demo["figures"]) == len(list((scripts / "figures").glob("*.py")))
+    drawn = {path.stem for path in (scripts / "figures").glob("*.py")}
+    assert set(demo["figures"]) == drawn | {"explorer", "explorer_page"}
     assert set(demo["datasets"]) == {"Digits", "Separable"}
     assert set(found) == set(read_yaml(ROOT / "params.yaml")["studies"])
 
@@ -34,7 +35,8 @@ def test_the_digests_are_the_rules_own():
 def test_the_file_is_written_only_where_it_says_something_else(tmp_path):
     folder = tmp_path / "workflow"
     folder.mkdir()
-    (folder / "scripts").symlink_to(ROOT / "workflow/scripts")
+    for name in ("scripts", "explorer"):
+        (folder / name).symlink_to(ROOT / "workflow" / name)
     for name in ("reference", "params.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     (folder / "code.json").write_text("<<<<<<< HEAD\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """What makes what run again: a test a row of the table in CONTRIBUTING.md, with the jobs of a dry run.
 
-The tiny study has 4 packs and 27 targets. Dry runs see copies of the study and of the checkout, so that a
+The tiny study has 4 packs and 28 targets. Dry runs see copies of the study and of the checkout, so that a
 test may change any file of either.
 """
 
@@ -67,7 +67,7 @@ def everything_after_measure(finished):
     names = {
         path.stem for kind in ("tables", "figures") for path in (finished / "results/tiny" / kind).iterdir()
     }
-    return dict.fromkeys(names - {"table_1", "theory"} | {"collect", "key_numbers", "summary"}, 1)
+    return dict.fromkeys(names - {"table_1", "theory"} | {"collect", "key_numbers", "summary", "explorer"}, 1)
 
 
 def theory():
@@ -264,6 +264,11 @@ def test_another_edition_of_a_dataset(place):
     assert planned.items() >= PACKS.items(), "but code that extraction reaches"
     place.edit(registry, 'arrays_sha256="83430852', 'arrays_sha256="00000000')
     assert place.jobs().items() >= {"prepare_dataset": 1, "train": 4, **PACKS, "collect": 1}.items()
+
+
+def test_the_script_of_the_explorers_page(place):
+    place.edit("workflow/explorer/explorer.js", "const ROWS = 100;", "const ROWS = 200;")
+    assert place.jobs() == {"explorer": 1}
 
 
 def test_the_numbers_that_the_paper_reports(place):

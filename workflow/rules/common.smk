@@ -11,7 +11,8 @@ from collapse.files.environment import problem_of_path
 from collapse.files.errors import InputError
 from collapse.measuring.evidence_files import evidence_files, measured_experiments
 from collapse.paper.comparison.paper_scale import paper_scale
-from collapse.paper.report.sections import in_report
+from collapse.paper.explorer.template import page_digest
+from collapse.paper.report.sections import EXPLORER_CAPTION, in_report
 from collapse.paper.scale import face_note, scale_notes, target_note
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import (
@@ -66,7 +67,10 @@ OF_TABLES = [
     f"{RESULTS}/summary.html",
     f"{RESULTS}/metrics.json",
 ]
-OF_FIGURES = expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=["theory", *FIGURES])
+OF_FIGURES = [
+    *expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=["theory", *FIGURES]),
+    f"{RESULTS}/explorer.html",
+]
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
 FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
 MINUTES = {
@@ -74,6 +78,10 @@ MINUTES = {
 }
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 keep_code_digests(f"{workflow.basedir}/workflow")  # for DVC
+EXPLORER = [
+    os.path.relpath(f"{workflow.basedir}/workflow/explorer/{name}")
+    for name in ("explorer.html", "explorer.css", "charts.js", "runs.js", "explorer.js")
+]
 REPORTED = os.path.relpath(f"{workflow.basedir}/reference/reported.yaml")  # so that the project can be moved
 # A job that trains asks for one GPU where there are any: so many run at a time as the profile allows.
 GPUS = int(config["device"] == "cuda" or (config["device"] == "auto" and bool(shutil.which("nvidia-smi"))))

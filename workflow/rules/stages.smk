@@ -18,6 +18,6 @@ rule tables:
 
 
 rule figures:
-    """Every figure."""
+    """Every figure, and the explorer."""
     input:
         OF_FIGURES,

@@ -7,6 +7,7 @@ where it was written: they cover the entries of the registries that the study us
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,12 +40,19 @@ def digests_of(scripts: Path, entries: Entries, reported: str) -> dict[str, Any]
     drawn = {kind: sorted((scripts / kind).glob("*.py")) for kind in ("tables", "figures")}
     of_runs = [scripts / f"{rule}.py" for rule in RULES_OF_RUNS]
     of_tables = [*drawn["tables"], *(scripts / f"{rule}.py" for rule in RULES_OF_TABLES)]
+    of_figures = [*drawn["figures"], scripts / "explorer.py"]
     return {
         "datasets": {name: DATASETS[name].digest for name in entries["dataset"]},
         "runs": {"train": f"protocol {PROTOCOL}"} | digests(of_runs, entries),
         "tables": digests(of_tables, entries) | {"reported": reported},
-        "figures": digests(drawn["figures"], entries),
+        "figures": digests(of_figures, entries) | {"explorer_page": digest_of_page(scripts.parent)},
     }
+
+
+def digest_of_page(workflow: Path) -> str:
+    """Of the explorer's template: HTML, style and scripts that are no Python."""
+    content = [path.read_bytes() for path in sorted((workflow / "explorer").iterdir())]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
 def digests(scripts: Iterable[Path], entries: Entries) -> dict[str, str]:

@@ -13,6 +13,14 @@ from collapse.paper.scale import experiments_by_note
 from collapse.paper.tables import fates
 from collapse.records.provenance import environment
 
+# Chromium opens no address of more than 2 MB, and Snakemake's report has each page as its address: those of
+# large pages (the explorer) are made short. A script that is set into a page does not run, this does.
+LARGE_PAGES = """<img alt="" src="data:," hidden onerror="
+for (const item of Object.values(results))
+  if (item.data_uri.startsWith('data:text/html') &amp;&amp; item.data_uri.length > 1e6) {
+    const bytes = Uint8Array.from(atob(item.data_uri.split('base64,')[1]), letter => letter.charCodeAt(0));
+    item.data_uri = URL.createObjectURL(new Blob([bytes], {type: 'text/html;charset=utf-8'}));
+  }">"""
 ANALYSED_WITH = ("snakemake", "pandas", "statsmodels", "matplotlib")
 
 
@@ -94,6 +102,7 @@ def first_page(
     (collapse.records.provenance).
     """
     counts = run_counts(runs)
+    explorer = f"javascript:app.showCategory('{section_of('explorer')[0]}')"
     details = f"javascript:app.showCategory('{section_of('claims')[0]}')"
     parts = [
         f"<h1>Study {escape(study)}</h1>",
@@ -105,6 +114,7 @@ def first_page(
         html_table(print_counts(counts)),
         f"<p>{counts['seconds'].iloc[-1]:,.0f} seconds of training, summed over the trainings.</p>",
         f"<p>{escape(lacking_sentence(lacking))}</p>",
+        f'<p>Every run by its settings, with its curves: <a href="{explorer}">the explorer</a>.</p>',
         "<h2>The paper's claims</h2>",
         f"<p>Of {len(claims)} claims: {escape(tally(claims['Verdict']))}.</p>",
         html_table(claims),
@@ -115,6 +125,7 @@ def first_page(
         html_table(print_hardware(hardware(runs))),
         f"<p>Tables, figures and this page: {escape(versions())}.</p>",
         f"<p>Code: commit {escape(code)}.</p>",
+        LARGE_PAGES,
     ]
     return "\n".join(parts) + "\n"
 

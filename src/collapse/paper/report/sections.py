@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+EXPLORER_CAPTION = "Every run of the study, with its history: choose, compare, click one for its settings."
 APPENDIX, FURTHER = "3 Appendix", "5 Further"
 # Menus sort by name, so a name begins with its number, or with that of its first figure. No figure of an
 # appendix has a number of one digit.
 SECTIONS = {
+    "0 All runs": {"others": ("explorer",)},
     "1 Main results": {"tables": (2, 3), "figures": range(1, 9)},
     "2 Theory": {"tables": (1,), "figures": (9,), "others": ("theory",)},
     "4 Claims and comparison": {"others": ("claims", "comparison")},
 }
 SUBSECTIONS = {
+    "0 All runs": {"others": ("explorer",)},
     "Fig. 10-13, tables 4-6: the grid and its regression": {"tables": (4, 5, 6), "figures": range(10, 14)},
     "Fig. 14, 15: longer training": {"figures": (14, 15)},
     "Fig. 16: unconstrained feature model": {"figures": (16,)},
