@@ -115,7 +115,10 @@ def test_chunks_equal_the_whole(case, chunk_size):
     chunked = class_statistics(**data, chunk_size=chunk_size)
     for name in FIELDS:
         one, other = getattr(chunked, name), getattr(whole, name)
-        np.testing.assert_allclose(one, other, rtol=1e-12, err_msg=name)
+        if other is None:
+            assert one is None
+        else:
+            np.testing.assert_allclose(one, other, rtol=1e-12, err_msg=name)
 
 
 def test_tensors_and_arrays_of_any_layout_give_the_same():
@@ -161,7 +164,7 @@ def test_a_common_shift_changes_nothing_but_the_mean():
             "test_features": data["test_features"] + shift,
         }
     )
-    for name in set(FIELDS) - {"global_mean_D", "cosine_train"}:
+    for name in to_arrays(here).keys() - {"global_mean_D", "cosine_train"}:
         one, other = getattr(far, name), getattr(here, name)
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13, err_msg=name)
     np.testing.assert_allclose(far.global_mean_D - shift, here.global_mean_D, atol=1e-6)
@@ -207,9 +210,12 @@ def test_without_test_set_or_bias():
     assert np.isnan(unlabelled.accuracy_test)
 
 
+@pytest.mark.parametrize("extended", [False, True])
 @pytest.mark.parametrize("bias", [None, np.arange(K, dtype=np.float64)])
-def test_a_file_keeps_everything(bias):
-    statistics = class_statistics(**example() | {"bias_K": bias, "test_labels": None})
+def test_a_file_keeps_everything(bias, extended):
+    labels = {} if extended else {"test_labels": None}
+    statistics = class_statistics(**example() | {"bias_K": bias} | labels, extended=extended)
+    assert (statistics.test_centred_means_KD is not None) == extended
     kept = from_arrays(load(save(to_arrays(statistics))))
     for name in FIELDS:
         one, other = getattr(kept, name), getattr(statistics, name)
@@ -225,6 +231,20 @@ def test_a_file_of_other_arrays_is_refused():
     del arrays["counts_K"]
     with pytest.raises(ValueError, match="counts_K"):
         from_arrays(arrays)
+
+
+def test_plain_statistics_have_the_names_of_every_earlier_version_and_extended_ones_more():
+    """So files of before are read, and files that are written now have the same names and bytes."""
+    plain, extended = (to_arrays(class_statistics(**example(), extended=each)) for each in (False, True))
+    assert list(plain) == [
+        "counts_K", "global_mean_D", "centred_means_KD", "weight_KD", "bias_K", "within_trace_K",
+        "within_variance_R", "cosine_train", "mismatch_train", "accuracy_train", "agreement_test",
+        "accuracy_test",
+    ]  # fmt: skip
+    assert len(extended) == len(plain) + 6
+    for name, array in plain.items():
+        np.testing.assert_array_equal(array, extended[name], err_msg=name)
+    assert from_arrays(plain).within_RR is None
 
 
 def changed(name, index, value):
@@ -244,13 +264,16 @@ def replaced(name, function):
     [
         (replaced("features_ND", lambda x: x[0]), r"features: shape is \(64,\); expected N x p"),
         (replaced("features_ND", lambda x: x[:0]), r"features: shape is \(0, 64\)"),
-        (replaced("features_ND", lambda x: x.astype(np.float16)), "features: dtype is float16"),
+        (replaced("features_ND", lambda x: x.astype(complex)), "features: dtype is complex128"),
+        (replaced("features_ND", lambda x: x.astype(np.longdouble)), "features: dtype .* plain numbers"),
         (replaced("features_ND", lambda x: x.astype(int)), "features: dtype is int64; convert"),
         (replaced("features_ND", lambda x: x.astype(str)), "features: dtype <U32 does not hold"),
         (changed("features_ND", (3, 5), np.nan), r"features: not finite .* index \(3, 5\)"),
         (changed("features_ND", (499, 0), -np.inf), "features: not finite"),
         (replaced("features_ND", lambda x: x * 1e307), "features: too large, their sums"),
         (replaced("features_ND", lambda x: x * 1e160), "features: too large, their squares"),
+        (replaced("features_ND", lambda x: x * 1e-160), "features: too small, their squares vanish"),
+        (replaced("test_features", lambda x: x * 1e307), "test_features: too large"),
         (replaced("weight_KD", lambda x: x[:, 1:]), r"weight: shape is \(10, 63\); expected K x 64"),
         (replaced("weight_KD", lambda x: x[:0]), "weight: shape"),
         (changed("weight_KD", (0, 0), np.inf), "weight: not finite"),
@@ -259,7 +282,10 @@ def replaced(name, function):
         (changed("bias_K", 2, np.nan), r"bias: not finite .* index \(2,\)"),
         (replaced("labels_N", lambda x: x[1:]), r"labels: shape is \(499,\); expected \(500,\)"),
         (replaced("labels_N", lambda x: x.astype(float)), "labels: dtype is float64; convert"),
-        (replaced("labels_N", lambda x: x > 3), "labels: dtype is bool"),
+        (replaced("labels_N", lambda x: x > 3), "labels: missing classes: 2, 3"),
+        (replaced("labels_N", lambda x: np.eye(K)[x]), r"labels: one-hot, of shape .* labels.argmax\(1\)"),
+        (replaced("test_labels", lambda x: np.eye(K, dtype=bool)[x]), "test_labels: one-hot, of shape"),
+        (replaced("labels_N", lambda x: np.ones((len(x), K), int)), r"labels: shape is \(500, 10\)"),
         (replaced("labels_N", lambda x: x + 1), "labels: from 1 to 10; allowed is 0 to 9"),
         (replaced("labels_N", lambda x: x - 1), "labels: from -1 to 8"),
         (replaced("labels_N", lambda x: np.minimum(x, 7)), "labels: missing classes: 8, 9"),
@@ -281,6 +307,35 @@ def test_bad_input_is_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message) as refusal:
         class_statistics(**data)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32]
+)
+def test_what_float64_holds_without_loss_is_taken(dtype):
+    data = {name: torch.from_numpy(array) for name, array in example().items()}
+    real = ("features_ND", "weight_KD", "bias_K", "test_features")
+    narrow = data | {name: (4 * data[name]).clamp(0, 100).to(dtype) for name in real}
+    wide = narrow | {name: narrow[name].double() for name in real}
+    one, other = class_statistics(**narrow), class_statistics(**wide)
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_two_classes_may_have_labels_that_are_true_or_false():
+    data = example()
+    two = data | {"labels_N": data["labels_N"] > 4, "weight_KD": data["weight_KD"][:2]}
+    two |= {"bias_K": data["bias_K"][:2], "test_labels": None}
+    one, other = class_statistics(**two), class_statistics(**two | {"labels_N": two["labels_N"].astype(int)})
+    assert one.accuracy_train == other.accuracy_train
+    np.testing.assert_array_equal(one.counts_K, [250, 250])
+
+
+def test_many_missing_classes_are_counted():
+    data = example()
+    data["weight_KD"] = np.zeros((1000, D))
+    with pytest.raises(ValueError, match=r"missing classes: 10, .*, 19 and 980 more; each of the 1000"):
+        class_statistics(**data | {"bias_K": None})
 
 
 def test_a_single_sample_class_and_a_single_class_are_refused():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from collapse.metrics.at_collapse import values_at_collapse
 from collapse.metrics.class_statistics import class_statistics
-from collapse.metrics.conventions import CONVENTIONS, alpha, measure_all, values_at_collapse
+from collapse.metrics.conventions import CONVENTIONS, alpha, measure_all
 from collapse.metrics.neural_collapse import (
     DIAGNOSTICS,
     METRICS,
@@ -67,7 +68,7 @@ def problem(*, means=None, weight=None, noise=0.5, counts=(SAMPLES,) * K, seed=0
 
 
 def measured(data, *, convention="reported"):
-    return measure_all(class_statistics(**data), convention=convention)
+    return measure_all(class_statistics(**data, extended=True), convention=convention)
 
 
 def mapped(data, function):
@@ -84,16 +85,20 @@ def test_the_reported_metrics_are_the_papers_columns_in_order():
 def test_an_exact_simplex_with_dual_weights_is_perfect_collapse(num_classes, shift):
     """Proposition 2.1, for any scale of W and any common mean of the features."""
     means = simplex(np.random.default_rng(1), num_classes=num_classes)
-    counts = tuple(range(3, 3 + num_classes))  # collapse does not ask for balance
-    data = problem(means=means, weight=0.3 * means, noise=0.0, counts=counts)
-    data = mapped(data, lambda features: features + shift / D)
-    data["bias_K"] = -0.3 * means @ np.full(D, shift / D)  # W mu_G + b is the same for all classes
-    for convention in ("reported", "appendix", "papyan", "zhu", "cdnv"):
+    unequal, equal = tuple(range(3, 3 + num_classes)), (5,) * num_classes
+    for convention in ("reported", "appendix", "papyan", "zhu", "cdnv", "further"):
+        # Collapse does not ask for balance, but for what is about the mean of the samples.
+        counts = equal if convention in ("zhu", "further") else unequal
+        data = problem(means=means, weight=0.3 * means, noise=0.0, counts=counts)
+        data = mapped(data, lambda features: features + shift / D)
+        data["bias_K"] = -0.3 * means @ np.full(D, shift / D)  # W mu_G + b is the same for all classes
         values = measured(data, convention=convention)
-        wanted = values_at_collapse(convention=convention, num_classes=num_classes)
+        wanted = values_at_collapse(convention=convention, num_classes=num_classes, num_features=D)
         if shift and convention in ("reported", "appendix"):
             # NC4 leaves the bias out, so that a common mean of the features moves the logits.
             values["NC4"] = wanted["NC4"]
+        if shift and convention == "further":  # unit features of a shifted simplex are none
+            values["GNC3"] = wanted["GNC3"]
         assert values == pytest.approx(wanted, abs=1e-12)
 
 
@@ -101,7 +106,7 @@ def test_jacot_has_its_own_collapse():
     """Class means that are orthogonal, not centred, and equal to the weight rows."""
     means = 2 * rotation(np.random.default_rng(2))[:K]
     values = measured(problem(means=means, weight=means, noise=0.0), convention="jacot")
-    assert values == pytest.approx(values_at_collapse(convention="jacot", num_classes=K))
+    assert values == pytest.approx(values_at_collapse(convention="jacot", num_classes=K, num_features=D))
 
 
 def test_nc3_bounds_nc0():
@@ -301,7 +306,7 @@ def test_formulas_against_sums_written_out():
     for rows, norms_name, angles_name in ((means, "NC2n", "NC2a"), (weight, "NC2Wn", "NC2Wa")):
         norms = [math.sqrt(row @ row) for row in rows]
         average = sum(norms) / K
-        deviation = math.sqrt(sum((value - average) ** 2 for value in norms) / K)
+        deviation = math.sqrt(sum((value - average) ** 2 for value in norms) / (K - 1))
         assert values[norms_name] == pytest.approx(deviation / average)
         angles = [
             abs(rows[i] @ rows[j] / norms[i] / norms[j] + 1 / (K - 1))
@@ -353,7 +358,8 @@ def test_other_conventions_in_terms_of_the_reported():
     agreement = measured(without_bias)["NC4"]
     assert 0 < agreement < 1
     assert measured(without_bias, convention="papyan")["NC4"] == pytest.approx(1 - agreement)
-    assert (zhu["NC1"], zhu["NC2"], zhu["NC3"]) == tuple(reported[name] for name in ("NC1", "NC2W", "NC2M"))
+    same = {"NC1": reported["NC1"], "NC2": reported["NC2W"], "NC3": reported["NC2M"]}
+    assert {name: zhu[name] for name in same} == pytest.approx(same, rel=1e-12)
 
 
 def test_jacot_and_cdnv_written_out():
@@ -416,10 +422,12 @@ def test_zero_by_zero_is_nan_and_says_nothing():
 def test_every_convention_is_complete(convention):
     values = measured(problem(), convention=convention)
     assert list(values) == [*CONVENTIONS[convention], *DIAGNOSTICS]
-    assert list(values_at_collapse(convention=convention, num_classes=K)) == list(values)
+    limits = values_at_collapse(convention=convention, num_classes=K, num_features=D)
+    assert list(limits) == list(values)
     assert all(type(value) is float and math.isfinite(value) for value in values.values())
     for metric in CONVENTIONS[convention].values():
-        assert metric(class_statistics(**problem())) == metric(class_statistics(**problem()))
+        one, other = (metric(class_statistics(**problem(), extended=True)) for _ in range(2))
+        assert one == other
 
 
 def test_an_unknown_convention_is_refused():

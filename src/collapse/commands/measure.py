@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from collapse.metrics.at_collapse import values_at_collapse
 from collapse.metrics.class_statistics import ClassStatistics, class_statistics
-from collapse.metrics.conventions import CONVENTIONS, measure_all, values_at_collapse
+from collapse.metrics.conventions import CONVENTIONS, measure_all
 
 REQUIRED = ("features", "labels", "weight")
 OPTIONAL = ("bias", "test_features", "test_labels")
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         print(json.dumps(finite))
     else:
-        print(_table(values, arguments.convention, statistics.num_classes))
+        print(_table(values, arguments.convention, statistics))
     for name, value in values.items():
         if not math.isfinite(value):
             print(f"collapse measure: {name}: {_reason(name, value, statistics)}", file=sys.stderr)
@@ -112,8 +113,9 @@ def _unreadable(error: Exception) -> str:
     return f"unreadable ({reason}); write the file again with numpy.savez"
 
 
-def _table(values: dict[str, float], convention: str, num_classes: int) -> str:
-    collapsed = values_at_collapse(convention=convention, num_classes=num_classes)
+def _table(values: dict[str, float], convention: str, statistics: ClassStatistics) -> str:
+    sizes = {"num_classes": statistics.num_classes, "num_features": statistics.num_features}
+    collapsed = values_at_collapse(convention=convention, **sizes)
     rows = [("metric", convention, "at perfect collapse")]
     rows += [(name, f"{value:.6g}", f"{collapsed[name]:g}") for name, value in values.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

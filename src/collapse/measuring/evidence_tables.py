@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from collapse.measuring.definitions import DEFINITIONS, as_defined_now
 from collapse.measuring.evidence_files import (
     ABOUT,
     CONVENTION,
@@ -51,11 +52,16 @@ class Evidence(NamedTuple):
 
 
 def read_evidence(folder: Path) -> Evidence:
-    """The evidence of an experiment. Raises EvidenceError where a byte of it has changed."""
+    """The evidence of an experiment, its metrics as the code defines them now.
+
+    Raises EvidenceError where a byte of it has changed.
+    """
     about = read_about(folder)
+    runs, history = read_runs(folder / RUNS), read_history(folder / HISTORY)
+    definitions = about.get("definitions", 1)
     return Evidence(
-        read_runs(folder / RUNS),
-        read_history(folder / HISTORY),
+        as_defined_now(runs, history, definitions=definitions),
+        as_defined_now(history, history, definitions=definitions),
         read_tensors(folder / STATISTICS),
         about["runs"],
     )
@@ -75,6 +81,7 @@ def write_evidence(
         "study": study,
         "experiment": experiment,
         "convention": CONVENTION,
+        "definitions": DEFINITIONS,
         "runs": evidence.made,
         "missing": dict(missing),
         "sha256": {name: sha256(folder / name) for name in TABLES},

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from collapse.metrics import further
+from collapse.metrics.further import about_mean_of_samples, squared_distances
 from collapse.metrics.neural_collapse import (
     DIAGNOSTICS,
     METRICS,
     Metric,
-    condition_number,
-    effective_rank,
+    etf_distance,
     nc0,
     nc1,
     nc2,
@@ -27,10 +28,11 @@ from collapse.metrics.neural_collapse import (
     nc2wa,
     nc2wn,
     nc3,
-    nc4,
     on_weight,
     rounded_singular_values,
+    variance_over_spread,
 )
+from collapse.metrics.scale import power_of_two, scaled
 
 if TYPE_CHECKING:
     from collapse.metrics.class_statistics import ClassStatistics
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
 def alpha(weight_KD: np.ndarray) -> float:
     """alpha = (1/K) ||W^T 1||_2^2, NC0 as the paper's theorems have it. 0 at perfect collapse."""
-    return nc0(weight_KD) ** 2 / len(weight_KD)
+    with np.errstate(over="ignore"):  # infinite where float64 cannot hold the square
+        return float(np.float64(nc0(weight_KD)) ** 2 / len(weight_KD))
 
 
 def appendix_nc0(weight_KD: np.ndarray) -> float:
@@ -84,11 +87,33 @@ def papyan_nc4(statistics: ClassStatistics) -> float:
     return statistics.mismatch_train
 
 
+def zhu_nc1(statistics: ClassStatistics) -> float:
+    """(1/K) Tr(Sigma_W Sigma_B^+), class means about the mean of samples (Zhu et al., 2021). 0.
+
+    Where classes differ in size it needs extended statistics, and is NaN without.
+    """
+    if np.ptp(statistics.counts_K) == 0:
+        return nc1(statistics)
+    if statistics.within_RR is None:
+        return np.nan
+    coordinates_KR = about_mean_of_samples(statistics, statistics.coordinates_KR)
+    *_, directions_RR = np.linalg.svd(coordinates_KR, full_matrices=False)
+    variance_R = np.einsum("sr,rt,st->s", directions_RR, statistics.within_RR, directions_RR)
+    return variance_over_spread(variance_R, rounded_singular_values(coordinates_KR)[: len(variance_R)])
+
+
+def zhu_nc3(statistics: ClassStatistics) -> float:
+    """||W M / ||W M||_F - M*||_F, class means about the mean of samples (Zhu et al., 2021). 0."""
+    means_KD = about_mean_of_samples(statistics, statistics.centred_means_KD)
+    return etf_distance(scaled(statistics.weight_KD) @ scaled(means_KD).T)
+
+
 def jacot_nc1(statistics: ClassStatistics) -> float:
     """tr Sigma_W / tr Sigma_B (Jacot et al., 2024). 0 at perfect collapse; NaN if that is 0/0."""
     share_K = statistics.counts_K / statistics.counts_K.sum()
-    within = np.sum(share_K * statistics.within_trace_K)
-    between = np.sum(statistics.centred_means_KD**2) / statistics.num_classes
+    scale = power_of_two(statistics.centred_means_KD)
+    within = np.sum(share_K * statistics.within_trace_K / scale / scale)
+    between = np.sum((statistics.centred_means_KD / scale) ** 2) / statistics.num_classes
     if between == 0:
         return np.inf if within > 0 else np.nan
     return float(within / between)
@@ -119,9 +144,10 @@ def cdnv(statistics: ClassStatistics) -> float:
     Mean over k != k' of (v_k + v_k') / (2 ||mu_k - mu_k'||^2), v_k the mean squared distance of
     class k to its mean. Infinite when two class means coincide.
     """
-    means_KD, trace_K = statistics.centred_means_KD, statistics.within_trace_K
+    scale = power_of_two(statistics.centred_means_KD)
+    trace_K = statistics.within_trace_K / scale / scale
+    distance = squared_distances(statistics.centred_means_KD / scale)
     first, second = np.triu_indices(statistics.num_classes, k=1)
-    distance = np.sum((means_KD[first] - means_KD[second]) ** 2, axis=1)
     if not distance.all():
         return np.inf
     return float(np.mean((trace_K[first] + trace_K[second]) / (2 * distance)))
@@ -147,12 +173,27 @@ CONVENTIONS: dict[str, dict[str, Metric]] = {
         "NC3": papyan_nc3,
         "NC4": papyan_nc4,
     },
-    "zhu": {"NC1": nc1, "NC2": nc2w, "NC3": nc2m},
+    "zhu": {"NC1": zhu_nc1, "NC2": nc2w, "NC3": zhu_nc3},
     "jacot": {"NC1": jacot_nc1, "NC2": jacot_nc2, "NC3": jacot_nc3},
     "cdnv": {"CDNV": cdnv},
+    "further": {
+        "NC1_test": further.nc1_test,
+        "VCI": further.vci,
+        "NC2W_centred": further.nc2w_centred,
+        "stable_rank_W": further.stable_rank_w,
+        "bias_collapse": further.bias_collapse,
+        "GNC2": further.gnc2,
+        "GNC3": further.gnc3,
+    },
 }
 
-_ONE_AT_COLLAPSE = frozenset({nc4, jacot_nc2, jacot_nc3, condition_number})
+# What these need is in extended statistics alone, or, of equally large classes, in all.
+OF_EXTENDED = frozenset({zhu_nc1, further.vci, further.nc1_test, further.gnc3})
+
+
+def needs_extended(convention: str) -> bool:
+    """Whether a metric of the convention asks for extended class statistics. Raises KeyError."""
+    return not OF_EXTENDED.isdisjoint(CONVENTIONS[convention].values())
 
 
 def measure_all(statistics: ClassStatistics, *, convention: str) -> dict[str, float]:
@@ -161,14 +202,3 @@ def measure_all(statistics: ClassStatistics, *, convention: str) -> dict[str, fl
     Raises KeyError for an unknown convention.
     """
     return {name: metric(statistics) for name, metric in (CONVENTIONS[convention] | DIAGNOSTICS).items()}
-
-
-def values_at_collapse(*, convention: str, num_classes: int) -> dict[str, float]:
-    """What measure_all gives at perfect collapse of num_classes classes."""
-
-    def value(metric: Metric) -> float:
-        if metric is effective_rank:
-            return float(num_classes - 1)
-        return 1.0 if metric in _ONE_AT_COLLAPSE else 0.0
-
-    return {name: value(f) for name, f in (CONVENTIONS[convention] | DIAGNOSTICS).items()}

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.linalg import norm
 
+from collapse.metrics.scale import frobenius_norm, power_of_two, scaled
+
 if TYPE_CHECKING:  # figures and tables name metrics; they need not wait for torch
     from collapse.metrics.class_statistics import ClassStatistics
 
@@ -29,7 +31,7 @@ def nc0(weight_KD: np.ndarray) -> float:
 
     A function of the weights alone, like nc0_normalised: the trainer has it without features.
     """
-    return float(norm(np.sum(weight_KD, axis=0, dtype=np.float64)))
+    return float(frobenius_norm(np.sum(weight_KD, axis=0, dtype=np.float64)))
 
 
 def nc0_normalised(weight_KD: np.ndarray) -> float:
@@ -48,23 +50,25 @@ def etf_distance(matrix_KK: np.ndarray) -> float:
     return float(norm(_unit(matrix_KK) - simplex_KK))
 
 
+def gram(rows_KD: np.ndarray) -> np.ndarray:
+    """X X^T up to a factor that etf_distance does not see."""
+    rows_KD = scaled(rows_KD)
+    return rows_KD @ rows_KD.T
+
+
 def norm_variation(rows_KD: np.ndarray) -> float:
     """Standard deviation of the rows' norms over their mean. 0 when the rows are equally long.
 
-    The deviation is the population's, sqrt(mean of squares): the paper does not say which.
+    The sum of squares is divided by K - 1, as by torch.std in the paper's code and in Papyan's.
     """
-    norms_K = norm(np.asarray(rows_KD, dtype=np.float64), axis=1)
-    return float(norms_K.std() / norms_K.mean()) if norms_K.any() else np.nan
+    norms_K = norm(scaled(rows_KD), axis=1)
+    return float(norms_K.std(ddof=1) / norms_K.mean()) if norms_K.any() else np.nan
 
 
 def angle_deviation(rows_KD: np.ndarray) -> float:
     """Mean over k != k' of |cos(row_k, row_k') + 1/(K - 1)|. 0 for the angles of a simplex."""
-    rows_KD = np.asarray(rows_KD, dtype=np.float64)
     num_classes = len(rows_KD)
-    norms_K1 = norm(rows_KD, axis=1, keepdims=True)
-    if not norms_K1.all():
-        return np.nan
-    cosines_KK = (rows_KD / norms_K1) @ (rows_KD / norms_K1).T
+    cosines_KK = unit_rows(rows_KD) @ unit_rows(rows_KD).T
     others = ~np.eye(num_classes, dtype=bool)
     return float(np.abs(cosines_KK[others] + 1 / (num_classes - 1)).mean())
 
@@ -90,8 +94,16 @@ def rounded_singular_values(rows_KD: np.ndarray) -> np.ndarray:
 
 def _unit(matrix: np.ndarray) -> np.ndarray:
     """X / ||X||_F; NaN for X = 0."""
-    size = norm(np.asarray(matrix, dtype=np.float64))
-    return matrix / size if size > 0 else np.full(matrix.shape, np.nan)
+    matrix = scaled(matrix)
+    return matrix / norm(matrix) if matrix.any() else np.full(matrix.shape, np.nan)
+
+
+def unit_rows(rows_KD: np.ndarray) -> np.ndarray:
+    """Every row over its norm; NaN, all of them, where one is zero."""
+    rows_KD = np.asarray(rows_KD, dtype=np.float64)
+    rows_KD = rows_KD / power_of_two(rows_KD, axis=1)
+    norms_K1 = norm(rows_KD, axis=1, keepdims=True)
+    return rows_KD / norms_K1 if norms_K1.all() else np.full(rows_KD.shape, np.nan)
 
 
 def singular_values_W(statistics: ClassStatistics) -> np.ndarray:
@@ -124,24 +136,30 @@ def nc1(statistics: ClassStatistics) -> float:
     """
     variance_R = statistics.within_variance_R
     spread_R = rounded_singular_values(statistics.centred_means_KD)[: len(variance_R)]
-    return float(np.sum(variance_R / spread_R**2)) if spread_R.all() else np.inf
+    return variance_over_spread(variance_R, spread_R)
+
+
+def variance_over_spread(variance_R: np.ndarray, spread_R: np.ndarray) -> float:
+    """sum_r variance_r / spread_r^2; infinite where a spread is zero."""
+    if not spread_R.all():
+        return np.inf
+    scale = power_of_two(spread_R)
+    return float(np.sum(variance_R / scale / scale / (spread_R / scale) ** 2))
 
 
 def nc2(statistics: ClassStatistics) -> float:
     """Class means to a simplex: ||M^T M / ||M^T M||_F - M*||_F (paper, eq. 5). 0 at collapse."""
-    means_KD = statistics.centred_means_KD
-    return etf_distance(means_KD @ means_KD.T)
+    return etf_distance(gram(statistics.centred_means_KD))
 
 
 def nc2w(statistics: ClassStatistics) -> float:
     """Weight rows to a simplex: ||W W^T / ||W W^T||_F - M*||_F (paper, eq. 6). 0 at collapse."""
-    weight_KD = statistics.weight_KD
-    return etf_distance(weight_KD @ weight_KD.T)
+    return etf_distance(gram(statistics.weight_KD))
 
 
 def nc2m(statistics: ClassStatistics) -> float:
     """Their product to a simplex: ||W M / ||W M||_F - M*||_F (paper, eq. 9). 0 at collapse."""
-    return etf_distance(statistics.weight_KD @ statistics.centred_means_KD.T)
+    return etf_distance(scaled(statistics.weight_KD) @ scaled(statistics.centred_means_KD).T)
 
 
 def nc2n(statistics: ClassStatistics) -> float:

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from collapse.lineage.audit import links
+from collapse.lineage.audit.cells import read_parquet
 from collapse.lineage.audit.links import Link
-from collapse.measuring.evidence_files import ABOUT, TABLES, EvidenceError, read_about
+from collapse.measuring.definitions import as_defined_now
+from collapse.measuring.evidence_files import ABOUT, HISTORY, RUNS, TABLES, EvidenceError, read_about
 from collapse.records.provenance import RecordError, read_record
 
 EVIDENCE = "evidence"
@@ -53,6 +57,14 @@ def link_of_folder(folder: Path) -> Link:
 def abouts(chain: Iterable[Link]) -> list[dict[str, Any]]:
     """What the evidence of a chain says of itself, where nothing in it has changed."""
     return [read_about(one.folder) for one in chain if one.name == EVIDENCE and not one.problems]
+
+
+def runs_table(link: Link) -> pd.DataFrame | None:
+    """The runs of a folder of evidence, their metrics as the code defines them now; None if it is damaged."""
+    runs, history = (read_parquet(link.folder / name) for name in (RUNS, HISTORY))
+    if runs is None or history is None or not (about := abouts([link])):
+        return None
+    return as_defined_now(runs, history, definitions=about[0].get("definitions", 1))
 
 
 def made(chain: Iterable[Link], key: str) -> dict[str, Any] | None:

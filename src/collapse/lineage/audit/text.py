@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from collapse.lineage.audit import Lineage, evidence, links
 from collapse.lineage.audit.cells import plain, read_parquet
 from collapse.lineage.audit.links import Link
@@ -147,11 +149,17 @@ def metric_of_run(metric: str, found: Lineage) -> float | None:
     """The metric of the one run, where it was first written; None where that cannot be trusted."""
     for one in filter(links.is_sound, found.links):
         for file in one.files:
-            if (one.name, file.path.name) in NUMBERS and (table := read_parquet(file.path)) is not None:
-                its = table[table["key"] == found.keys[0]]
-                if len(its):
-                    return plain(its[metric].iloc[0])
+            table = metrics_in(one, file.path)
+            if table is not None and len(its := table[table["key"] == found.keys[0]]):
+                return plain(its[metric].iloc[0])
     return None
+
+
+def metrics_in(one: Link, file: Path) -> pd.DataFrame | None:
+    """The runs' metrics where a link's file is where they were first written; None elsewhere."""
+    if (one.name, file.name) not in NUMBERS:
+        return None
+    return evidence.runs_table(one) if one.name == evidence.EVIDENCE else read_parquet(file)
 
 
 def metric_words(found: Lineage) -> str:

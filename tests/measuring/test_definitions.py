@@ -1,0 +1,116 @@
+"""Evidence that was written while a metric was defined otherwise: kept byte for byte, verified, shown as now."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from collapse.measuring.definitions import as_defined_now
+from collapse.measuring.evidence_files import ABOUT, CONVENTION, TABLES, EvidenceError
+from collapse.measuring.evidence_tables import Evidence, read_evidence, require_same_metrics, write_evidence
+from collapse.measuring.measurement import measured
+from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS
+from collapse.metrics.class_statistics import class_statistics, to_arrays
+from collapse.records.provenance import read_record, write_record
+
+SIZES = {"of ten": 10, "of three": 3}
+CHANGED = ("NC2n", "NC2Wn")
+
+
+def statistics(num_classes):
+    rng = np.random.default_rng(num_classes)
+    found = class_statistics(
+        features_ND=rng.normal(size=(60, 8)), labels_N=np.arange(60) % num_classes,
+        weight_KD=rng.normal(size=(num_classes, 8)), bias_K=None, test_features=None, test_labels=None,
+    )  # fmt: skip
+    return to_arrays(found)
+
+
+@pytest.fixture
+def evidence():
+    """Two runs of different numbers of classes, as they are measured now; one diverged besides."""
+    arrays = {key: statistics(size) for key, size in SIZES.items()}
+    values = {key: measured(found, CONVENTION) for key, found in arrays.items()}
+    blank = dict.fromkeys(RUN_COLUMNS, 0.5) | {"status": "done"}
+    runs = [blank | {"key": key} | {name: values[key][name] for name in MEASURES} for key in SIZES]
+    runs[0] |= {f"{name}_init": values["of three"][name] for name in MEASURES}
+    runs.append(blank | {"key": "diverged", "status": "diverged"} | dict.fromkeys(MEASURES, math.nan))
+    history = [
+        dict.fromkeys(HISTORY_COLUMNS, 0.5) | values[key] | {"key": key, "epoch": epoch}
+        for key in SIZES
+        for epoch in (0, 1)
+    ]
+    history.append(history[-1] | {"key": "diverged", "singular_values_M": None})
+    tensors = {f"{key}/{name}": torch.tensor(a) for key, found in arrays.items() for name, a in found.items()}
+    return Evidence(
+        pd.DataFrame(runs)[RUN_COLUMNS], pd.DataFrame(history)[HISTORY_COLUMNS], tensors,
+        {key: {"settings": key} for key in SIZES},
+    )  # fmt: skip
+
+
+def earlier(table, history):
+    """As it was written when std divided by K."""
+    sizes = history.drop_duplicates("key").set_index("key").singular_values_W.map(len)
+    shrink = np.sqrt((table.key.map(sizes) - 1) / table.key.map(sizes))
+    names = [name for name in table if name.removesuffix("_init") in CHANGED]
+    return table.assign(**{name: table[name] * shrink for name in names})
+
+
+def write(evidence, folder):
+    write_evidence(evidence, folder, study="core", experiment="table_2", missing={})
+
+
+@pytest.fixture
+def old_folder(evidence, tmp_path):
+    """Evidence of before the change: other numbers, and about.json says nothing of definitions."""
+    runs, history = (earlier(table, evidence.history) for table in evidence[:2])
+    write(evidence._replace(runs=runs, history=history), tmp_path)
+    about = read_record(tmp_path / ABOUT)
+    del about["definitions"]
+    write_record(tmp_path / ABOUT, about)
+    return tmp_path
+
+
+def test_evidence_of_before_is_verified_and_shown_as_the_code_defines_it(evidence, old_folder):
+    before = {name: (old_folder / name).read_bytes() for name in (ABOUT, *TABLES)}
+    found = read_evidence(old_folder)
+    require_same_metrics(found)
+    for one, other in zip(found[:2], evidence[:2], strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-14)
+    assert {name: (old_folder / name).read_bytes() for name in before} == before
+
+
+def test_evidence_of_before_with_a_wrong_number_is_refused(evidence, old_folder):
+    """A value that is right by today's definition alone is not what was measured then."""
+    about = read_record(old_folder / ABOUT)
+    write(evidence, old_folder)
+    new = read_record(old_folder / ABOUT)
+    write_record(old_folder / ABOUT, {"runs": about["runs"], "sha256": new["sha256"]})
+    with pytest.raises(EvidenceError, match="NC2n of run of ten is .* by its class statistics"):
+        require_same_metrics(read_evidence(old_folder))
+
+
+def test_evidence_of_now_is_read_as_it_is(evidence, tmp_path):
+    write(evidence, tmp_path)
+    found = read_evidence(tmp_path)
+    require_same_metrics(found)
+    for one, other in zip(found[:2], evidence[:2], strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_taken_up_again_the_old_evidence_is_written_as_of_now(old_folder, tmp_path):
+    again = tmp_path / "again"
+    write(read_evidence(old_folder), again)
+    require_same_metrics(read_evidence(again))
+    assert read_record(again / ABOUT)["definitions"] == 2
+
+
+def test_only_what_changed_is_converted(evidence):
+    old = as_defined_now(evidence.runs, evidence.history, definitions=1)
+    same = [name for name in RUN_COLUMNS if name.removesuffix("_init") not in CHANGED]
+    pd.testing.assert_frame_equal(old[same], evidence.runs[same])
+    assert (old.NC2n[:2] / evidence.runs.NC2n[:2]).tolist() == pytest.approx(
+        [math.sqrt(10 / 9), math.sqrt(3 / 2)]
+    )
