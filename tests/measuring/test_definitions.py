@@ -1,4 +1,4 @@
-"""Evidence that was written while a metric was defined otherwise: kept byte for byte, verified, shown as now."""
+"""Evidence written while a metric was defined otherwise: kept byte for byte, verified, shown as now."""
 
 import math
 
@@ -88,7 +88,7 @@ def test_evidence_of_before_with_a_wrong_number_is_refused(evidence, old_folder)
     write(evidence, old_folder)
     new = read_record(old_folder / ABOUT)
     write_record(old_folder / ABOUT, {"runs": about["runs"], "sha256": new["sha256"]})
-    with pytest.raises(EvidenceError, match="NC2n of run of ten is .* by its class statistics"):
+    with pytest.raises(EvidenceError, match=r"NC2n of run of ten is .* by its class statistics"):
         require_same_metrics(read_evidence(old_folder))
 
 

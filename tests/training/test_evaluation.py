@@ -65,7 +65,7 @@ def test_means_are_of_the_training_set_and_nc4_of_the_test_set(network, images):
 
 def test_the_head_alone_gives_the_same_nc0(network, images):
     statistics, _ = statistics_of(network, images)
-    assert head_metrics(network)["NC0"] == nc0(statistics.weight_KD)
+    assert head_metrics(network.head)["NC0"] == nc0(statistics.weight_KD)
 
 
 @pytest.mark.parametrize(("part", "value"), [("body", float("inf")), ("head", float("nan"))])

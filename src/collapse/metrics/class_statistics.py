@@ -19,6 +19,7 @@ from collapse.metrics.checked_input import (
     real_tensor,
     require_counts,
 )
+from collapse.metrics.scale import MOST_SCATTERED
 from collapse.metrics.scatter import ClassScatter
 from collapse.metrics.sweeps import (
     Chunks,
@@ -33,8 +34,6 @@ from collapse.metrics.sweeps import (
 # Sums run on features minus an origin near them, so that a common shift costs no digits: the mean
 # of the first few, which does not depend on the chunk size.
 NUM_ORIGIN_SAMPLES = 256
-# The most feature dimensions of which a p x p matrix is made, 0.13 GB, for within_alone_RR and the test set.
-MOST_SCATTERED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ def class_statistics(
         known = {"last_layer": last_layer, "means": means}
         scatters = [new_scatter(means) if extended else None for _ in range(2)]
         parts = chunks(features_ND, labels_N, chunk_size)
-        found = second_sweep(parts, **known, counts_K=counts_K, scatter=scatters[0])
+        found = second_sweep(parts, **known, scatter=scatters[0])
     except TooLarge:
         finite(features_ND, "features")  # which may be the reason
         raise
@@ -156,11 +155,11 @@ def new_scatter(means: tuple[Tensor, Tensor]) -> ClassScatter:
 
 
 def second_sweep(
-    parts: Chunks, *, last_layer: tuple[Tensor, Tensor], means: tuple[Tensor, Tensor], counts_K: Tensor,
+    parts: Chunks, *, last_layer: tuple[Tensor, Tensor], means: tuple[Tensor, Tensor],
     scatter: ClassScatter | None,
 ) -> dict[str, Any]:  # fmt: skip
     """What the second sweep over the training set gives; with a scatter also extended statistics."""
-    given = {"last_layer": last_layer, "means": means, "counts_K": counts_K}
+    given = {"last_layer": last_layer, "means": means}
     if scatter is None:
         return training_sweep(parts, **given, extended=False)
     found = training_sweep(into(scatter, parts), **given, extended=True)

@@ -196,6 +196,14 @@ def needs_extended(convention: str) -> bool:
     return not OF_EXTENDED.isdisjoint(CONVENTIONS[convention].values())
 
 
+def metrics_of_weights(weight_KD: np.ndarray, *, convention: str) -> dict[str, float]:
+    """Those metrics of the convention that the weights alone tell. Raises KeyError."""
+    formulas = {
+        name: getattr(metric, "__wrapped__", None) for name, metric in CONVENTIONS[convention].items()
+    }
+    return {name: formula(weight_KD) for name, formula in formulas.items() if formula}
+
+
 def measure_all(statistics: ClassStatistics, *, convention: str) -> dict[str, float]:
     """Every metric of the convention, then the two diagnostics of the class means.
 

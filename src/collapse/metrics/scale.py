@@ -1,9 +1,15 @@
-"""Values over a power of two, so that their squares neither overflow nor vanish and no digit is lost."""
+"""The scale of numbers and of memory.
+
+Values over a power of two lose no digit, and their squares neither overflow nor vanish.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.linalg import norm
+
+# The most feature dimensions of which a p x p matrix is made, 0.13 GB, for VCI and NC1 of the test set.
+MOST_SCATTERED = 4096
 
 
 def power_of_two(values: np.ndarray, *, axis: int | None = None) -> np.ndarray:

@@ -89,9 +89,8 @@ def residuals(parts: Chunks, means_KD: Tensor) -> Iterator[tuple[Tensor, Tensor,
 
 
 def training_sweep(
-    parts: Chunks, *, last_layer: tuple[Tensor, Tensor], means: tuple[Tensor, Tensor], counts_K: Tensor,
-    extended: bool,
-) -> dict[str, Tensor | float]:  # fmt: skip
+    parts: Chunks, *, last_layer: tuple[Tensor, Tensor], means: tuple[Tensor, Tensor], extended: bool
+) -> dict[str, Tensor | float]:
     """Second sweep: the deviations from the class means, projected on the basis u_r and on W.
 
     h = r + mu_k, and the centred means lie in the span of the basis: so these projections give
@@ -99,7 +98,7 @@ def training_sweep(
     """
     weight_KD, bias_K = scaled_layer(*last_layer)
     global_mean_D, centred_KD = means
-    num_classes, num_samples = len(weight_KD), int(counts_K.sum())
+    num_classes = len(weight_KD)
     basis_RD = basis_of(centred_KD)
     rank = len(basis_RD)
     directions_SD = torch.cat([basis_RD, weight_KD])
@@ -109,10 +108,12 @@ def training_sweep(
     scores_of_means_KK = centred_KD @ centred_KD.T - half_squares(centred_KD)
     weight_norms_K = torch.linalg.vector_norm(weight_KD, dim=1)
 
+    counts_K = centred_KD.new_zeros(num_classes, dtype=torch.int64)
     trace_K, variance_R = centred_KD.new_zeros(num_classes), centred_KD.new_zeros(rank)
     within_RR = centred_KD.new_zeros(rank, rank)
     cosine, mismatches, correct = centred_KD.new_zeros(3)
     for residual_BD, norms_B, labels_B in residuals(parts, means_KD):
+        counts_K += labels_B.bincount(minlength=num_classes)
         trace_K.index_add_(0, labels_B, torch.linalg.vector_norm(residual_BD, dim=1).square())
         projected_SB = directions_SD @ residual_BD.T  # on a CPU faster than residual @ directions
         residual_RB, products_KB = projected_SB.split([rank, num_classes])
@@ -129,6 +130,7 @@ def training_sweep(
         cosine += torch.where(scale_B > 0, own_product_B / scale_B, 0.0).sum()
     if not torch.isfinite(trace_K).all():
         raise TooLarge("features: too large, their squares overflow; scale them down")
+    num_samples = int(counts_K.sum())
     return {
         "within_trace_K": trace_K / counts_K,
         "within_variance_R": variance_R / num_samples,

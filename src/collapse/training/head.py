@@ -11,9 +11,9 @@ from torch import nn
 from collapse.metrics.neural_collapse import nc0, nc0_normalised, singular_values
 
 
-def head_metrics(network: nn.Module) -> dict[str, Any]:
+def head_metrics(head: nn.Linear) -> dict[str, Any]:
     """What the weights of the last layer tell without features: NC0, and the singular values of W."""
-    weight_KD = network.head.weight.detach().double().cpu().numpy()
+    weight_KD = head.weight.detach().double().cpu().numpy()
     return {
         "NC0": nc0(weight_KD),
         "NC0_normalised": nc0_normalised(weight_KD),

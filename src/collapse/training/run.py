@@ -239,7 +239,7 @@ class Record:
 
     def add(self, epoch: int, *, features: bool, **row: float) -> None:
         """Look at the last layer and, if `features`, at all images. Raises Diverged, adding nothing."""
-        row = {"epoch": epoch, "measured": features} | row | head_metrics(self.network)
+        row = {"epoch": epoch, "measured": features} | row | head_metrics(self.network.head)
         if features:
             statistics, fit = statistics_of(self.network, self.images, body=self.body)
             row |= fit
