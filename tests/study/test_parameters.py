@@ -86,7 +86,7 @@ BAD = {
     "a number for text": (top(data_root=1), ["data_root: found 1 where text is needed"]),
     "a name of a study": (
         lambda p: p["studies"].update({"my study": p["studies"]["demo"]}),
-        ["studies: 'my study' is not a usable name; use a letter, then letters, digits and _"],
+        ["studies: 'my study' cannot be used; write a letter, then letters, digits and _"],
     ),
     "unknown study": (top(study="dmeo"), ["study", "'dmeo'", "demo"]),
     "no rows": (grid(rows=[]), ["rows", "is empty"]),
@@ -121,6 +121,10 @@ def test_bad_parameters_are_refused_in_one_line(parameters, case):
             "Snakemake takes all that is nested there as text: set it in the file",
         ),
         (
+            lambda p: p["figures"]["figure_1"].update(caption="W^{T}"),
+            "--config: figures.figure_1.caption: 'W^{T}' cannot be used; write it without braces",
+        ),
+        (
             lambda p: p["figures"]["figure_1"].update(settings="3"),
             "--config: figures.figure_1.settings: found '3' where a mapping is needed",
         ),
@@ -140,7 +144,7 @@ def test_a_figure_may_have_a_name_of_its_own(parameters):
     validate_parameters(parameters, source="params.yaml")
     check_targets(parameters)
     figures["histogram"] = figures["figure_7"]
-    words = "targets.yaml: figures: 'histogram' is not a usable name; use figure_ and the paper's number or"
+    words = "targets.yaml: figures: 'histogram' cannot be used; write figure_ and the paper's number or"
     with pytest.raises(ParameterError, match=words):
         validate_parameters(parameters, source="params.yaml")
 

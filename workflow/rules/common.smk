@@ -39,9 +39,9 @@ from collapse.study.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, 
 if problem := problem_of_path(sys.executable):
     raise WorkflowError(problem)
 try:
-    load_parameters("params.yaml")  # Snakemake's own reading is silent about keys that stand twice
+    check_targets(load_parameters("params.yaml"))  # Snakemake's own reading lets keys stand twice
     validate_parameters(config, source=COMMAND_LINE)  # the files are as they should be
-    check_targets(config)
+    check_targets(config, source=COMMAND_LINE)
     config["studies"] = remaining_studies(config)
     config.update(in_one_order(config))
     EVIDENCE = evidence_files(config, config["study"])

@@ -13,13 +13,16 @@ from collapse.measuring.results import FIT, MEASURES, RUN_COLUMNS
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.signatures import schema_of_arguments
 from collapse.paper.targets import ALL
-from collapse.study.parameters import PROJECT_ROOT, ParameterError, describe, suggestion, walk
+from collapse.study.parameters import PROJECT_ROOT, TARGETS_FILE, ParameterError, describe, suggestion, walk
 
 SCRIPTS = PROJECT_ROOT / "workflow/scripts"
 
 
-def check_targets(parameters: Mapping[str, Any]) -> None:
-    """That every table and figure can be drawn, before anything is trained. Raises ParameterError."""
+def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) -> None:
+    """That every table and figure can be drawn, before anything is trained. Raises ParameterError.
+
+    source: as the message names it.
+    """
     experiments = {name for study in parameters["studies"].values() for name in study["experiments"]}
     known = {
         "experiment": experiments,
@@ -43,7 +46,7 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
     ):
         scripts = {path.stem: path for path in sorted((SCRIPTS / kind).glob("*.py"))}
         for name, target in targets.items():
-            where = f"targets.yaml: {section}.{name}"
+            where = f"{source}: {section}.{name}"
             if "same_as" in target:
                 check_alias(target["same_as"], targets, where=where)
                 continue
@@ -59,7 +62,7 @@ def check_targets(parameters: Mapping[str, Any]) -> None:
     for name, target in analysis.items():
         for _, experiment in walk(target["settings"]["experiments"]):
             if experiment not in may_be_named:
-                where = f"targets.yaml: analysis.{name}.settings.experiments"
+                where = f"{source}: analysis.{name}.settings.experiments"
                 remedy = suggestion(str(experiment), sorted(may_be_named))
                 raise ParameterError(f"{where}: unknown experiment {experiment!r}; {remedy}")
 

@@ -203,7 +203,7 @@ def describe(error: jsonschema.ValidationError, *, within: str = "") -> str:
         case "exclusiveMaximum":
             return f"{where}: {found} must be less than {error.validator_value}"
         case "pattern":
-            return f"{where}: {found!r} is not a usable name; use {error.schema['description']}"
+            return f"{where}: {found!r} cannot be used; write {error.schema['description']}"
     return f"{where}: {error.message}"
 
 
