@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 
 from collapse.measuring.definitions import as_defined_now
 from collapse.measuring.evidence_files import ABOUT, CONVENTION, TABLES, EvidenceError
@@ -14,6 +15,7 @@ from collapse.measuring.measurement import measured
 from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS
 from collapse.metrics.class_statistics import class_statistics, to_arrays
 from collapse.records.provenance import read_record, write_record
+from collapse.training.pack_files import of_run
 
 SIZES = {"of ten": 10, "of three": 3}
 CHANGED = ("NC2n", "NC2Wn")
@@ -114,3 +116,19 @@ def test_only_what_changed_is_converted(evidence):
     assert (old.NC2n[:2] / evidence.runs.NC2n[:2]).tolist() == pytest.approx(
         [math.sqrt(10 / 9), math.sqrt(3 / 2)]
     )
+
+
+@pytest.mark.parametrize("about", sorted((ROOT / "evidence").glob("*/*/about.json")), ids=str)
+def test_the_evidence_in_git_is_verified_and_has_the_numbers_of_this_code(about):
+    """To its last digits the code's own, from the class statistics; what is on the way is as consistent."""
+    found = read_evidence(about.parent)
+    require_same_metrics(found)
+    for run in found.runs[found.runs.status == "done"].to_dict("records"):
+        arrays = {name: tensor.numpy() for name, tensor in of_run(found.statistics, run["key"]).items()}
+        again = measured(arrays, CONVENTION)
+        rows = found.history[found.history.key == run["key"]]
+        first, last = rows[rows.epoch == 0].iloc[0], rows[rows.NC2n.notna()].iloc[-1]
+        for name in CHANGED:
+            assert run[name] == pytest.approx(again[name], rel=1e-9)
+            assert run[f"{name}_init"] == pytest.approx(first[name], rel=1e-12)
+            assert last[name] == pytest.approx(run[name], rel=1e-6)
