@@ -1,14 +1,20 @@
 """The `collapse` command."""
 
+import argparse
 import io
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import ROOT
 
+from collapse.commands import options
 from collapse.commands.arguments import existing_file, existing_folder
 from collapse.commands.main import COMMANDS, main, parser
+from collapse.training.kernels import trust
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +74,32 @@ def test_a_mistake_is_one_line_and_status_2(arguments, wanted, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert wanted in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_no_help_waits_for_torch(command):
+    code = (
+        "import sys; from collapse.commands.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    words = [*([command] if command else []), "--help"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: collapse")
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert capsys.readouterr().out == f"collapse {project['version']}\n"
+
+
+def test_the_kernels_to_choose_from_are_those_there_are():
+    top = argparse.ArgumentParser()
+    options.train(top)
+    [choices] = (action.choices for action in top._actions if action.dest == "kernels")
+    assert tuple(choices) == trust.NAMES

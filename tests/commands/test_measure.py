@@ -1,13 +1,17 @@
-"""`collapse measure FILE.npz`: its table, its JSON, and one line for every bad file."""
+"""`collapse measure FILE`: its table, its JSON, and one line for every bad file."""
 
 import argparse
 import json
+import math
 import zipfile
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from collapse.commands.measure import add_arguments, run
+from collapse.commands import options
+from collapse.commands.measure import run
 from collapse.metrics.class_statistics import class_statistics
 from collapse.metrics.conventions import CONVENTIONS, measure_all
 
@@ -35,13 +39,14 @@ def expected(data, convention="reported"):
         bias_K=data.get("bias"),
         test_features=data.get("test_features"),
         test_labels=data.get("test_labels"),
+        extended=True,
     )
     return measure_all(statistics, convention=convention)
 
 
 def measure(*words):
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    options.measure(parser)
     return run(parser.parse_args([str(word) for word in words]))
 
 
@@ -133,6 +138,10 @@ def refused(capsys, path):
         ({"labels": np.arange(SAMPLES) % (K - 1)}, "labels: missing classes: 3"),
         ({"labels": np.r_[3, np.arange(SAMPLES - 1) % 3]}, "labels: single-sample classes: 3"),
         ({"labels": np.zeros((SAMPLES, 1), int)}, "labels: shape is (40, 1)"),
+        (
+            {"labels": np.eye(K)[np.arange(SAMPLES) % K]},
+            "labels: one-hot, of shape (40, 4); give the class of each sample, labels.argmax(1)",
+        ),
         ({"features": np.ones((SAMPLES, D), int)}, "features: dtype is int64; convert it to float"),
         ({"features": np.full((SAMPLES, D), np.nan)}, "features: not finite"),
         ({"features": np.array("text")}, "features: dtype <U4 does not hold plain numbers"),
@@ -189,3 +198,100 @@ def test_nothing_in_a_file_is_ever_executed(tmp_path, capsys):
 
     np.savez(tmp_path / "trap.npz", **arrays() | {"bias": np.array([Trap()])})
     assert "bias: holds pickled objects; save plain numbers" in refused(capsys, tmp_path / "trap.npz")
+
+
+def tensors():
+    return {name: torch.tensor(array) for name, array in arrays().items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.bool])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
+def test_files_of_torch_and_safetensors_are_read_in_every_precision(tmp_path, capsys, suffix, dtype):
+    """What upcasting loses nothing of is measured as it is; npz knows all but bfloat16."""
+    features = tensors()["features"]
+    data = tensors() | {"features": features > 1 if dtype is torch.bool else features.to(dtype)}
+    file = tmp_path / f"model{suffix}"
+    save_file(data, file) if suffix == ".safetensors" else torch.save(data, file)
+    assert measure(file, "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values == expected(data | {"features": data["features"].double()})
+    if dtype is not torch.bfloat16:
+        np.savez(tmp_path / "model.npz", **{name: tensor.numpy() for name, tensor in data.items()})
+        assert measure(tmp_path / "model.npz", "--json") == 0
+        assert json.loads(capsys.readouterr().out) == values
+
+
+def test_an_old_pt_file_is_read(tmp_path, capsys):
+    """Of PyTorch before 1.6: no zip."""
+    torch.save(tensors(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert measure(tmp_path / "old.pt", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == expected(arrays())
+
+
+class Trap:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: tensors() | {"bias": Trap()}, "holds objects that are no tensors; torch.save a dict of"),
+        (lambda: torch.nn.Linear(2, 2), "holds objects that are no tensors"),
+        (lambda: torch.ones(3), "holds a Tensor; torch.save a dict of tensors: features, labels, weight"),
+        (lambda: torch.nn.Linear(2, 2).state_dict() | {"labels": torch.ones(1)}, "missing arrays: features"),
+        (lambda: tensors() | {"labels": [0, 1]}, "labels: a list, not a tensor; save torch.as_tensor of it"),
+        (
+            lambda: tensors() | {f"layer.{n}": torch.ones(1) for n in range(9)},
+            "unknown arrays: layer.0, layer.1, layer.2, layer.3, layer.4, layer.5 and 3 more; the known",
+        ),
+        (lambda: tensors() | {"features": torch.ones(3, 4)}, "weight: shape is (4, 6); expected K x 4"),
+    ],
+)
+def test_bad_pt_files_are_refused_in_one_line(tmp_path, capsys, content, message):
+    torch.save(content(), tmp_path / "bad.pt")
+    assert message in refused(capsys, tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_damaged_files_of_torch_and_safetensors_are_refused_in_one_line(tmp_path, capsys, suffix):
+    file = tmp_path / f"whole{suffix}"
+    save_file(tensors(), file) if suffix == ".safetensors" else torch.save(tensors(), file)
+    whole, bad = file.read_bytes(), tmp_path / f"bad{suffix}"
+    for content in (b"", b"plain text", whole[:100], whole[: len(whole) // 2], b"\x80\x04K\x01."):
+        bad.write_bytes(content)
+        assert "unreadable (" in refused(capsys, bad)
+    save_file({"surplus": torch.ones(1)}, tmp_path / "other.safetensors")
+    assert "missing arrays: features, labels" in refused(capsys, tmp_path / "other.safetensors")
+
+
+def test_more_classes_than_a_simplex_has_get_attainable_values(tmp_path, capsys):
+    """As ResNet18 on ImageNet: 1,000 classes, 512 features."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 20
+    data = {
+        "features": rng.normal(size=(60, 6)) + labels[:, None], "labels": labels,
+        "weight": rng.normal(size=(20, 6)),
+    }  # fmt: skip
+    np.savez(tmp_path / "many.npz", **data)
+    assert measure(tmp_path / "many.npz") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split(maxsplit=2) == ["metric", "reported", "best attainable"]
+    best = {line.split()[0]: line.split()[-1] for line in out.splitlines()[1:]}
+    assert float(best["NC2"]) == pytest.approx(math.sqrt(2 - 2 * math.sqrt(6 / 19)), rel=1e-5)
+    assert best["NC2a"] == "–" and best["effective_rank"] == "6" and best["NC3"] == "0"
+    assert "K = 20 > p + 1 = 7: no simplex has so many vertices in 6 dimensions" in err
+
+
+def test_help_explains_every_metric_in_a_line():
+    parser = argparse.ArgumentParser()
+    options.measure(parser)
+    shown = parser.format_help()
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.startswith("  ")}
+    for convention, metrics in CONVENTIONS.items():
+        assert f"\n{convention}" in shown
+        for name in metrics:
+            assert name in lines and len(lines[name]) > 40, (convention, name)
+    assert max(map(len, shown.splitlines())) < 125

@@ -5,22 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from collapse.commands.arguments import add_folder, add_params, add_study
 from collapse.measuring.results import read_results
 from collapse.paper.claims.table import judged_claims, terminal_lines
 from collapse.paper.scale import face_note, scale_notes
 from collapse.paper.targets import target_settings
 from collapse.paper.theorem_table import theorem_table
 from collapse.study.parameters import ParameterError, load_parameters
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its (sub)parser."""
-    add_study(parser)
-    parser.add_argument("--details", action="store_true", help="every number behind the verdicts")
-    parser.add_argument("--csv", action="store_true", help="the whole table, for programs")
-    add_params(parser)
-    add_folder(parser, "--results", "results")
 
 
 def run(arguments: argparse.Namespace) -> int:

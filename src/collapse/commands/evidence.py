@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from collapse.commands.arguments import add_folder, add_params, add_study
 from collapse.lineage.audit import links
 from collapse.measuring.collect import (
     OF_HISTORY_METRICS,
@@ -60,15 +59,6 @@ IN_WORDS = ["learning_rate", "momentum", "weight_decay"]  # of every run, beside
 MADE_ON = [name for name in OUTCOME if name not in ("status", "reason", "epochs_done", "seconds")]
 FRACTIONS = {name: kind for name, kind in SETTINGS.items() if kind is float}  # NaN, not None, where none is
 MOST_NAMED = 6  # missing runs in the line of an experiment
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its (sub)parser."""
-    add_study(parser, flag=True)
-    parser.add_argument("--experiment", nargs="+", required=True, help="of the study, one or several")
-    add_folder(parser, "--results", "results")
-    add_folder(parser, "--out", "evidence", written=True)
-    add_params(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

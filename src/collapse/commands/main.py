@@ -1,16 +1,21 @@
 """The `collapse` command: parses the command line and calls the module of the subcommand.
 
 A subcommand is a module of this package with `add_arguments(parser)` and `run(arguments)`. Only the module of
-the chosen subcommand is imported, so `collapse --help` does not wait for torch.
+the chosen subcommand is imported, and one whose arguments are in `options` when it runs: no --help waits for
+torch.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
 
+from collapse.commands.options import OPTIONS
 from collapse.files.errors import InputError, in_one_line
 
 COMMANDS = {
@@ -54,11 +59,38 @@ def parser(*, chosen: str | None) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="collapse", description="Studies of neural collapse, and your own models."
     )
+    top.add_argument("--version", action=Version, dest=argparse.SUPPRESS)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         if name == chosen:
-            module = import_module(f"collapse.commands.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            add_arguments = OPTIONS.get(name) or module_of(name).add_arguments
+            add_arguments(command)
+            command.set_defaults(run=lambda arguments: module_of(chosen).run(arguments))
     return top
+
+
+def module_of(command: str) -> ModuleType:
+    """The subcommand's module, imported now."""
+    return import_module(f"collapse.commands.{command}")
+
+
+class Version(argparse.Action):
+    """Print the version, which is looked up only then, and end."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(nargs=0, help="print the version and end", **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"collapse {version()}")
+        parser.exit()
+
+
+def version() -> str:
+    """Of the sources here, where this is a checkout; else of what is installed."""
+    project = Path(__file__).parents[3] / "pyproject.toml"
+    if project.is_file():
+        facts = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+        if facts.get("name") == "collapse":
+            return facts["version"]
+    return metadata.version("collapse")

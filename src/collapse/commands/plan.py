@@ -19,7 +19,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from collapse.architectures import ARCHITECTURES, Network
-from collapse.commands.arguments import add_folder, add_params, add_study, existing_file, positive
 from collapse.datasets import DATASETS
 from collapse.files.errors import InputError
 from collapse.measuring.pace import GUESSED, LEAST_RUNS, Pace, fitted, pace_of, trained_on
@@ -210,24 +209,6 @@ def plan_table(
     return pd.concat(
         [parts, pd.DataFrame([drawn] if targets else []), whole.reset_index()], ignore_index=True
     )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its (sub)parser."""
-    add_study(parser)
-    parser.add_argument("--teraflops", type=positive, help="hours at so many 1e12 operations a second")
-    parser.add_argument(
-        "--device", help="hours at the speed that make bench measured on it: its name, or a part"
-    )
-    parser.add_argument(
-        "--benchmarks",
-        type=existing_file,
-        default=Path("benchmarks/results.csv"),
-        help="default: %(default)s",
-    )
-    add_folder(parser, "--results", "results")
-    parser.add_argument("--csv", action="store_true", help="for programs")
-    add_params(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from collapse.commands.arguments import add_folder, add_params, add_study
 from collapse.commands.plan import run_flops
 from collapse.measuring.collect import last_measured, stacked, with_validity
 from collapse.measuring.evidence_files import require_training
@@ -127,13 +126,6 @@ def status_lines(study: str, packs: pd.DataFrame, counts: pd.DataFrame, *, secon
         known = "not known, no run is done" if unknown else duration(seconds / at_once)
         lines += ["", f"left to train: {known}" + ("" if unknown else f", {at_once} at a time")]
     return lines
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its (sub)parser."""
-    add_study(parser)
-    add_params(parser)
-    add_folder(parser, "--results", "results")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from collapse.commands.arguments import add_folder, add_params, add_study, existing_folder, positive
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
 from collapse.measuring.evidence_files import require_evidence, require_training, runs_in_evidence, same_runs
@@ -26,7 +25,7 @@ from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.parameters import ParameterError, load_parameters, suggestion
 from collapse.study.runs import chosen_runs, run_table, runs_by_pack
 from collapse.training.images import choose_device
-from collapse.training.kernels.trust import NAMES, require_fused
+from collapse.training.kernels.trust import require_fused
 from collapse.training.pack_files import PackPaths, read_table
 from collapse.training.reuse import keys_in
 
@@ -38,26 +37,6 @@ Run = Mapping[str, Any]
 
 class OutputError(InputError):
     """Nothing can be written where the results should lie."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to its (sub)parser."""
-    add_study(parser, flag=True)
-    parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
-    parser.add_argument("--run", nargs="+", default=[], help="keys: these runs alone, in this order")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
-    parser.add_argument("--kernels", choices=NAMES, help="of a GPU's steps; default: as params.yaml says")
-    add_folder(parser, "--out", "results", written=True)
-    parser.add_argument(
-        "--hours", type=positive, help="stop in time, with status 3; the same command goes on"
-    )
-    parser.add_argument(
-        "--data", type=existing_folder, help="folder of the datasets; default: COLLAPSE_DATA, params.yaml"
-    )
-    parser.add_argument(
-        "--not-in", type=existing_folder, help="evidence, as evidence/core, whose runs are left out"
-    )
-    add_params(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -88,7 +88,7 @@ def papyan_nc4(statistics: ClassStatistics) -> float:
 
 
 def zhu_nc1(statistics: ClassStatistics) -> float:
-    """(1/K) Tr(Sigma_W Sigma_B^+), class means about the mean of samples (Zhu et al., 2021). 0.
+    """Reported NC1 with class means about the mean of samples (Zhu et al., 2021). 0 at collapse.
 
     Where classes differ in size it needs extended statistics, and is NaN without.
     """
@@ -103,7 +103,7 @@ def zhu_nc1(statistics: ClassStatistics) -> float:
 
 
 def zhu_nc3(statistics: ClassStatistics) -> float:
-    """||W M / ||W M||_F - M*||_F, class means about the mean of samples (Zhu et al., 2021). 0."""
+    """Reported NC2M with class means about the mean of samples (Zhu et al., 2021). 0 at collapse."""
     means_KD = about_mean_of_samples(statistics, statistics.centred_means_KD)
     return etf_distance(scaled(statistics.weight_KD) @ scaled(means_KD).T)
 

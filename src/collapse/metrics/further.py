@@ -101,7 +101,7 @@ def gnc2(statistics: ClassStatistics) -> float:
 
 
 def gnc3(statistics: ClassStatistics) -> float:
-    """1 - mean cosine of w_k and the centred class mean of unit features (Liu et al., 2023). 0."""
+    """1 - mean cosine of w_k and centred class mean of unit features (Liu et al., 2023). 0 at collapse."""
     if statistics.unit_means_KD is None:
         return np.nan
     means_KD = statistics.unit_means_KD - statistics.unit_means_KD.mean(0)

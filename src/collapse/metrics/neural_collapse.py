@@ -35,7 +35,7 @@ def nc0(weight_KD: np.ndarray) -> float:
 
 
 def nc0_normalised(weight_KD: np.ndarray) -> float:
-    """(1/p) ||W^T 1||_2 / ||W||_F (paper, figures 21 and 22): the scale of W drops out. 0."""
+    """(1/p) ||W^T 1||_2 / ||W||_F, without the scale of W (paper, figures 21 and 22). 0 at collapse."""
     return nc0(_unit(weight_KD)) / weight_KD.shape[1]
 
 
@@ -168,7 +168,7 @@ def nc2n(statistics: ClassStatistics) -> float:
 
 
 def nc2a(statistics: ClassStatistics) -> float:
-    """Equal angles of the centred class means: mean |cos + 1/(K - 1)| (paper, eq. 4). 0."""
+    """Equal angles of the centred class means: mean |cos + 1/(K - 1)| (paper, eq. 4). 0 at collapse."""
     return angle_deviation(statistics.centred_means_KD)
 
 

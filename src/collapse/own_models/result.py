@@ -111,7 +111,12 @@ def require_convention(convention: str) -> None:
 def meanings(convention: str) -> dict[str, str]:
     """Each metric in a line: the first of its docstring."""
     metrics = CONVENTIONS[convention] | DIAGNOSTICS
-    return {name: (metric.__doc__ or "").partition("\n")[0] for name, metric in metrics.items()}
+    return {name: meaning(metric) for name, metric in metrics.items()}
+
+
+def meaning(metric: Metric) -> str:
+    """The first line of a metric's docstring."""
+    return (metric.__doc__ or "").partition("\n")[0]
 
 
 def known(value: float) -> str:
