@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+import runpy
 import shutil
 import time
 
 import numpy as np
 import pytest
+from as_job import as_job
 from conftest import ROOT
 from explorer_study import paper_size
 from playwright.sync_api import sync_playwright
@@ -16,6 +18,7 @@ from synthetic import fail, make_study
 from collapse.paper.explorer.page import explorer_page, in_script
 from collapse.paper.explorer.tables import CURVES, page_data, plain
 from collapse.paper.explorer.template import page_digest, read_template
+from collapse.paper.report.first_page import LARGE_PAGES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -210,3 +213,32 @@ def test_a_study_of_the_papers_size_opens_in_seconds(browser, tmp_path):
     quarters = np.quantile(ends.astype("f4"), [0.25, 0.5, 0.75])
     np.testing.assert_allclose([last["low"], last["y"], last["high"]], quarters, rtol=1e-5)
     assert count(page).startswith(f"{len(runs)} of {len(runs)} runs") and page.errors == []
+
+
+@in_browser
+def test_a_large_page_of_the_report_gets_an_address_that_opens(study, browser, tmp_path):
+    """Chromium opens no data address of more than 2 MB; the report's first page makes such ones short."""
+    large = page_of(*study) + f"<!--{'x' * 2_000_000}-->"
+    address = "data:text/html;charset=utf8;base64," + base64.b64encode(large.encode()).decode()
+    page = browser.new_page()
+    page.set_content("<div></div><iframe></iframe>")
+    page.evaluate("address => {window.results = {a: {data_uri: address}, b: {data_uri: 'data:,'}}}", address)
+    page.evaluate("first => {document.querySelector('div').innerHTML = first}", LARGE_PAGES)
+    page.wait_for_function("results.a.data_uri.startsWith('blob:') && results.b.data_uri === 'data:,'")
+    page.evaluate("document.querySelector('iframe').src = results.a.data_uri")
+    page.frame_locator("iframe").locator("body[data-ready=yes]").wait_for()
+
+
+def test_as_a_script_of_snakemake_it_writes_the_page(study, tmp_path):
+    for table, name in zip(study, ("runs", "history"), strict=True):
+        table.to_parquet(tmp_path / name)
+    job = as_job(
+        tmp_path,
+        "explorer.py",
+        input={"runs": tmp_path / "runs", "history": tmp_path / "history", "page": FILES},
+        output={"html": tmp_path / "explorer.html"},
+        params={"study": "made-up", "title": "made up", "notes": {"grid": None}},
+    )
+    runpy.run_path(str(ROOT / "workflow/scripts/explorer.py"), init_globals={"snakemake": job})
+    written = (tmp_path / "explorer.html").read_text(encoding="utf-8")
+    assert "grid: at the scale of the paper." in written and "vegaEmbed" in written

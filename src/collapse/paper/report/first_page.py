@@ -19,7 +19,7 @@ LARGE_PAGES = """<img alt="" src="data:," hidden onerror="
 for (const item of Object.values(results))
   if (item.data_uri.startsWith('data:text/html') &amp;&amp; item.data_uri.length > 1e6) {
     const bytes = Uint8Array.from(atob(item.data_uri.split('base64,')[1]), letter => letter.charCodeAt(0));
-    item.data_uri = URL.createObjectURL(new Blob([bytes], {type: 'text/html;charset=utf-8'}));
+    item.data_uri = window.URL.createObjectURL(new Blob([bytes], {type: 'text/html;charset=utf-8'}));
   }">"""
 ANALYSED_WITH = ("snakemake", "pandas", "statsmodels", "matplotlib")
 
