@@ -186,8 +186,8 @@ def test_without_evidence_nothing_is_begun(project):
     refused_it = build(project)
     assert refused_it.returncode != 0 and "Traceback" not in refused_it.stderr
     [line] = [line for line in refused_it.stderr.splitlines() if "ParameterError" in line]
-    assert f"study taken is made of {PLACE}/about.json, which is not there" in line
-    assert "`collapse evidence --study tiny --experiment table_2`" in line
+    assert "study taken is made of evidence in evidence/tiny, and there is none" in line
+    assert "then `collapse evidence --study S --experiment E`" in line
     assert not (project / "results").exists()
 
 
@@ -353,7 +353,7 @@ def test_runs_of_an_earlier_protocol_stay_valid(results, tmp_path, monkeypatch, 
     """They are found by their settings, keep their keys, and say of which protocol they are."""
     assert evidence() == 0
     before = read_evidence(Path(PLACE))
-    monkeypatch.setattr("collapse.study.runs.PROTOCOL", before.runs.protocol.iloc[0] + 1)
+    monkeypatch.setattr("collapse.study.runs.PROTOCOL", int(before.runs.protocol.iloc[0]) + 1)
     assert not set(run_table(load_parameters("params.yaml"), "taken").key) & set(before.runs.key)
     found, logged = collected("taken", "table_2", folder=tmp_path)
     pd.testing.assert_frame_equal(found, before.runs)
@@ -366,7 +366,7 @@ def test_new_runs_join_those_of_an_earlier_protocol(results, monkeypatch):
     assert evidence() == 0
     before = read_evidence(Path(PLACE))
     without(results, "SGD", "SGDW", "AdamW")
-    monkeypatch.setattr("collapse.study.runs.PROTOCOL", before.runs.protocol.iloc[0] + 1)
+    monkeypatch.setattr("collapse.study.runs.PROTOCOL", int(before.runs.protocol.iloc[0]) + 1)
     table = run_table(load_parameters("params.yaml"), "tiny")
     [pack] = results.glob("packs/*")
     shutil.rmtree(results / "lineage")
@@ -412,11 +412,16 @@ def test_six_runs_of_full_width_are_far_below_a_mebibyte(tmp_path):
     assert set(sizes) == {ABOUT, *TABLES} and max(sizes.values()) < 0.7 * 2**20, sizes
 
 
-def test_the_study_evidence_is_of_the_runs_of_core(parameters):
-    ours, core = run_table(parameters, "evidence"), run_table(parameters, "core")
-    assert parameters["studies"]["evidence"]["evidence"] == "evidence/core"
+def test_the_study_evidence_is_of_the_runs_of_core_and_of_the_grid(parameters):
+    ours = run_table(parameters, "evidence")
+    core, paper = (run_table(parameters, study) for study in ("core", "paper"))
+    assert parameters["studies"]["evidence"]["evidence"] == "evidence"
+    assert set(ours.experiment) == {*core.experiment, "grid"}
     for experiment, its in ours.groupby("experiment"):
-        assert list(its.key) == list(core.key[core.experiment == experiment])
+        if experiment == "grid":
+            assert len(its) == 648 and set(its.key) < set(paper.key[paper.experiment == "grid"])
+        else:
+            assert list(its.key) == list(core.key[core.experiment == experiment])
 
 
 def test_a_study_of_evidence_is_not_for_dvc(tmp_path, monkeypatch, capsys):

@@ -28,6 +28,12 @@ from collapse.lineage.versions.snakemake_records import (
 RUNS, TABLE, FAR = "results/tiny/runs.parquet", "results/tiny/tables/table_2.csv", f"results/tiny/{'x' * 250}"
 
 
+@pytest.fixture(autouse=True)
+def clone(monkeypatch):
+    """The folders of these tests are no git clones; what that means has a test of its own."""
+    monkeypatch.setattr(tools, "is_clone", lambda: True)
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A folder with two files of a study and one of another, and Snakemake's records of them."""
@@ -221,7 +227,7 @@ def test_the_list_of_a_folder_is_read_from_the_remote(tmp_path, monkeypatch):
     ("study", "wanted"),
     [
         ("mini", "DVC: results/mini: never recorded; make study STUDY=mini makes and records it"),
-        ("evidence", "DVC: results/evidence: made of evidence/core, which git has"),
+        ("evidence", "DVC: results/evidence: made of evidence, which git has"),
     ],
 )
 def test_a_study_that_dvc_does_not_know_is_no_error_of_dvc(checkout, monkeypatch, capsys, study, wanted):

@@ -155,7 +155,8 @@ def test_short_and_long_runs_without_decay_differ_in_dashes(paper):
     assert [line.get_linestyle() for line in lines] == ["-"] * 5 + ["--"] * 2
     assert [line.get_xdata()[-1] for line in lines] == [200] * 5 + [2000] * 2
     assert lines[0].get_color() == pytest.approx(lines[5].get_color())  # momentum 0
-    assert legend(figure) == ["0", "0.7", "0.9", "0.95", "0.98", "200 epochs", "2000 epochs"]
+    momenta = [rf"$\beta$ = {momentum}" for momentum in ("0", "0.7", "0.9", "0.95", "0.98")]
+    assert legend(figure) == [*momenta, "200 epochs", "2000 epochs"]
     ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert ticks == ["0", "1", "10", "100", "1000"]
     lost = (runs["experiment"] == "zero_weight_decay") & (runs["epochs"] == 2000)
@@ -191,7 +192,7 @@ def test_short_above_long_in_one_range(paper):
             np.testing.assert_allclose(line.get_ydata(), adam.sort_values("weight_decay")[metric])
     lost = (runs["epochs"] == 2000) & (runs["optimizer"] == "AdamW")
     said = words(drawn(14, fail(runs, lost, status="diverged", reason="x"), history))
-    assert "2000 epochs: no valid run of AdamW here: 6 diverged." in said
+    assert "2000 epochs: no valid run of AdamW here: 6 diverged; each point is one run." in said
     scaled = runs.assign(epochs=runs["epochs"] // 10)
     assert drawn(14, scaled, history).axes[0].get_title() == "20 epochs"
 

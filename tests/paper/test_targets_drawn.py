@@ -29,7 +29,7 @@ FIGURES, TABLES = targets("figures"), targets("tables")
 CASES = ("all", "all diverged", "all missing", "no runs", "one valid run")
 REASONS = {
     "all diverged": ("diverged", "found 0"),
-    "all missing": ("not run yet", "found 0"),
+    "all missing": ("not run yet", "missing", "found 0"),  # table 4 counts them
     "no runs": ("no run", "planned", "found 0"),
 }
 

@@ -59,7 +59,8 @@ def place(finished, tmp_path):
 
 
 def files_of(*folders):
-    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if path.suffix != ".pyc"]
 
 
 def everything_after_measure(finished):
@@ -171,7 +172,9 @@ def test_the_colour_of_an_optimizer(place):
 
 def test_the_formula_of_a_metric(place):
     place.edit(
-        "src/collapse/metrics/neural_collapse.py", "return etf_distance(means_KD @ means_KD.T)", "return 2.0"
+        "src/collapse/metrics/neural_collapse.py",
+        "return etf_distance(gram(statistics.centred_means_KD))",
+        "return 2.0",
     )
     expected = everything_after_measure(place.study) | theory() | {"measure": 4}
     assert place.jobs() == expected

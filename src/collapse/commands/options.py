@@ -38,7 +38,9 @@ def train(parser: argparse.ArgumentParser) -> None:
     """Training without the workflow."""
     add_study(parser, flag=True)
     parser.add_argument("--experiment", nargs="+", default=[], help="of the study; default: all of it")
-    parser.add_argument("--run", nargs="+", default=[], help="keys: these runs alone, in this order")
+    parser.add_argument(
+        "--run", dest="keys", nargs="+", default=[], help="keys: these runs alone, in this order"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: as params.yaml says")
     parser.add_argument(
         "--kernels", choices=["auto", "plain", "fused"], help="of a GPU's steps; default: as params.yaml says"

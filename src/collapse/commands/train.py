@@ -65,12 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     status, suffix = 0, "-".join(arguments.experiment or ["ended"])
     parts = [(pack, runs, f"{pack}-{suffix}") for pack, runs in chosen.items()]
-    if arguments.run:
-        parts = one_by_one(chosen, arguments.run)
+    if arguments.keys:
+        parts = one_by_one(chosen, arguments.keys)
     try:
         with stopped_by_signals(), time_budget(arguments.hours):
             for number, (pack, runs, part) in enumerate(parts, 1):
-                print(f"pack {number} of {len(parts)}: {part if arguments.run else pack}", flush=True)
+                print(f"pack {number} of {len(parts)}: {part if arguments.keys else pack}", flush=True)
                 finish_pack(study, pack, runs, part=part)
     except Interrupted as stop:
         status = stop.exit_status
