@@ -1,4 +1,4 @@
-"""docs/own-models.md and docs/metrics.md: their code runs, and prints what they say; their numbers are computed."""
+"""docs/own-models.md and docs/metrics.md: their code runs and prints what they say."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from conftest import ROOT
 from metrics_page import PAGE, written
 from small_models import data, loader, mlp
 
-from collapse.datasets import torchvision_import  # noqa: F401: lets `import torchvision` work beside any torch
+from collapse.datasets import torchvision_import  # noqa: F401
 
 TEXT = (ROOT / "docs/own-models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|text)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
