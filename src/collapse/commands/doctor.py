@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from collapse.commands.arguments import add_params, add_study
 from collapse.datasets.files import missing_files
-from collapse.datasets.registry import DATASETS, Dataset, data_root
+from collapse.datasets.registry import DATASETS, Dataset, DatasetError, data_root
 from collapse.files import environment
 
 PROJECT = Path(environment.PROJECT)
@@ -135,8 +135,13 @@ def of_study(study: str, params: str) -> Iterator[Finding]:
     yield Finding(OK, "study", studies[study]["title"])
     if "evidence" in studies[study]:
         return
+    try:
+        root = data_root(parameters["data_root"])
+    except DatasetError as error:
+        yield Finding(WRONG, "data", str(error))
+        return
     for name in entries_used(studies, study)["dataset"]:
-        yield of_dataset(DATASETS[name], data_root(parameters["data_root"]))
+        yield of_dataset(DATASETS[name], root)
 
 
 def of_dataset(dataset: Dataset, root: Path) -> Finding:
