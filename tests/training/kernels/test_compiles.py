@@ -117,7 +117,8 @@ def assembled(kernel, triton: Path) -> tuple[int, int]:
     with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
         file.write(text)
         file.flush()
-        command = [triton / "backends/nvidia/bin/ptxas", "-v", f"--gpu-name={capability}", file.name]
+        assembler = "ptxas-blackwell" if int(re.search(r"\d+", capability).group()) >= 100 else "ptxas"
+        command = [triton / "backends/nvidia/bin" / assembler, "-v", f"--gpu-name={capability}", file.name]
         said = subprocess.run([*command, "-o", os.devnull], capture_output=True, text=True, check=True).stderr
     return tuple(int(re.search(what, said).group(1)) for what in (r"Used (\d+) reg", r"(\d+) bytes spill st"))
 

@@ -27,6 +27,17 @@ def interpreted(monkeypatch):
         use_few_programs(monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def few_test_images(monkeypatch):
+    """A look at the features costs little."""
+
+    def few(*arguments, **named):
+        images = load_images(*arguments, **named)
+        return images._replace(test_images=images.test_images[:10], test_labels=images.test_labels[:10])
+
+    monkeypatch.setattr(packs, "load_images", few)
+
+
 @pytest.fixture
 def run(tiny_run):
     return tiny_run | {"train_size": 20, "batch_size": 20, "epochs": 1, "learning_rate": 0.003}
