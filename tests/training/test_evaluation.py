@@ -1,5 +1,7 @@
 """One look at a network: eval mode, the right set for each number, and no number that is not finite."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch.nn import functional
 
 from collapse.architectures.initialisation import initial_network
 from collapse.metrics.neural_collapse import nc0
-from collapse.training.evaluation import Diverged, evaluate, statistics_of
+from collapse.training.evaluation import Diverged, evaluate, gathered, statistics_of
 from collapse.training.head import head_metrics
 from collapse.training.images import DeviceError, choose_device, load_images
 
@@ -90,3 +92,18 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
     with pytest.raises(DeviceError, match="set device to auto or cpu"):
         choose_device("cuda")
+
+
+def test_features_are_gathered_without_a_second_copy_of_all():
+    alive, batches = [], [torch.randn(size, 3) for size in (10, 10, 4)]
+
+    def made():
+        for batch in batches:
+            assert all(reference() is None for reference in alive)
+            copy = batch.clone()
+            alive.append(weakref.ref(copy))
+            yield copy
+            del copy
+
+    torch.testing.assert_close(gathered(made(), num_samples=24), torch.cat(batches), rtol=0, atol=0)
+    assert len(alive) == 3

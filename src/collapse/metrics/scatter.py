@@ -74,10 +74,9 @@ def unexplained(scatter_DD: np.ndarray, basis_RD: np.ndarray) -> np.ndarray:
     Sigma has an inverse. R x R.
     """
     of_basis_RD = basis_RD @ scatter_DD
-    beside_XD = np.linalg.svd(basis_RD, full_matrices=True).Vh[len(basis_RD) :]
-    if not len(beside_XD):
-        return of_basis_RD @ basis_RD.T
-    across_RX = of_basis_RD @ beside_XD.T
-    smallest = len(scatter_DD) * np.finfo(np.float64).eps  # beside the largest eigenvalue
-    inverse_XX = np.linalg.pinv(beside_XD @ scatter_DD @ beside_XD.T, rcond=smallest, hermitian=True)
-    return of_basis_RD @ basis_RD.T - across_RX @ inverse_XX @ across_RX.T
+    beside_DX = np.linalg.qr(basis_RD.T, mode="complete").Q[:, len(basis_RD) :]
+    values_X, directions_XX = np.linalg.eigh(beside_DX.T @ scatter_DD @ beside_DX)
+    smallest = len(scatter_DD) * np.finfo(np.float64).eps * values_X.max(initial=0.0)
+    kept_X = values_X > smallest
+    across_RX = (of_basis_RD @ beside_DX @ directions_XX)[:, kept_X]
+    return of_basis_RD @ basis_RD.T - across_RX / values_X[kept_X] @ across_RX.T

@@ -113,7 +113,7 @@ def training_sweep(
     within_RR = centred_KD.new_zeros(rank, rank)
     cosine, mismatches, correct = centred_KD.new_zeros(3)
     for residual_BD, norms_B, labels_B in residuals(parts, means_KD):
-        counts_K += labels_B.bincount(minlength=num_classes)
+        counts_K.index_add_(0, labels_B, torch.ones_like(labels_B))
         trace_K.index_add_(0, labels_B, torch.linalg.vector_norm(residual_BD, dim=1).square())
         projected_SB = directions_SD @ residual_BD.T  # on a CPU faster than residual @ directions
         residual_RB, products_KB = projected_SB.split([rank, num_classes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -36,11 +37,12 @@ def evaluate(
     """Features (N, p), mean cross-entropy and accuracy in eval mode. Raises Diverged.
 
     body: what computes the features in the place of the network's own body.
-    All features are on the device at once, for a moment twice: ResNet50's of ImageNet are 10.5 GB.
+    All features are on the device at once, but never twice: ResNet50's of ImageNet are 10.5 GB.
     """
     network.eval()
     size = FUSED_BATCH if body else EVALUATION_BATCH
-    features = torch.cat([network.features(batch, body=body) for batch in images.split(size)])
+    batches = (network.features(batch, body=body) for batch in images.split(size))
+    features = gathered(batches, num_samples=len(labels))
     if not features.isfinite().all():
         raise Diverged("features are not finite")
     logits = network.head(features)
@@ -49,6 +51,18 @@ def evaluate(
         raise Diverged("loss in evaluation is not finite")
     accuracy = (logits.argmax(1) == labels).double().mean().item()
     return features, loss, accuracy
+
+
+def gathered(batches: Iterable[Tensor], *, num_samples: int) -> Tensor:
+    """All batches below each other, as torch.cat has them; each is gone when the next one is made."""
+    features, end = None, 0
+    for batch in batches:
+        if features is None:
+            features = batch.new_empty(num_samples, *batch.shape[1:])
+        start, end = end, end + len(batch)
+        features[start:end] = batch
+        del batch
+    return features
 
 
 def statistics_of(
