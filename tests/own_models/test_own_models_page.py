@@ -1,4 +1,4 @@
-"""docs/own-models.md and docs/metrics.md: their code runs and prints what they say."""
+"""docs/own-models.md and docs/metrics.md: what their code prints, and what their numbers are."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from conftest import ROOT
 from metrics_page import PAGE, written
 from small_models import data, loader, mlp
 
-from collapse.datasets import torchvision_import  # noqa: F401
+from collapse.datasets.torchvision_import import torchvision
 
 TEXT = (ROOT / "docs/own-models.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(python|text)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
@@ -32,6 +32,7 @@ def page(tmp_path_factory):
         stand_in("lightning", pytorch=pl), pl, stand_in("transformers", TrainerCallback=object),
     ):  # fmt: skip
         patch.setitem(sys.modules, module.__name__, module)
+    assert torchvision.models  # imported so, it works beside any torch
     names = {"model": mlp(), "train_loader": loader(*data()), "test_loader": loader(*data(80, seed=1))}
     shown = []
     for kind, code in BLOCKS:
