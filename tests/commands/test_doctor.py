@@ -20,10 +20,14 @@ def in_the_project(monkeypatch):
 
 
 @pytest.fixture
-def report(monkeypatch, capsys):
+def report(monkeypatch, capsys, tmp_path):
     """State and words by what is looked at, and the exit status, of a machine with a GPU, Slurm and room."""
 
+<<<<<<< Updated upstream
     def run(study="demo", *, data=ROOT / "tests"):
+=======
+    def run(study="demo", *, data=tmp_path):
+>>>>>>> Stashed changes
         monkeypatch.setenv("COLLAPSE_DATA", str(data))
         status = main(["doctor", study])
         lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
@@ -112,6 +116,12 @@ def test_the_data_of_a_study(report, tmp_path):
     (tmp_path / "imagenet").mkdir()
     found, _ = report("paper", data=tmp_path)
     assert {found[name][0] for name in ("MNIST", "CIFAR10", "ImageNet")} == {doctor.OK}
+
+
+def test_a_folder_of_data_that_is_not_there(report, tmp_path):
+    found, status = report(data=tmp_path / "absent")
+    assert status == 1 and found["data"][0] == doctor.WRONG
+    assert "COLLAPSE_DATA names" in found["data"][1] and "which is no folder" in found["data"][1]
 
 
 def test_a_study_of_evidence_needs_no_data(report):

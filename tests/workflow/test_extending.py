@@ -38,6 +38,7 @@ def project(tmp_path):
         "benchmarks",
         "README.md",
         "Makefile",
+        "LICENSE",
     ):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
