@@ -112,12 +112,13 @@ def test_the_runs_on_the_page_of_evidence(evidence):
 
 
 @pytest.mark.parametrize(("page", "heading"), [("README.md", "## Studies"), ("docs/studies.md", "# Studies")])
-def test_the_table_of_studies(page, heading, parameters, monkeypatch):
+def test_the_table_of_studies(page, heading, parameters, evidence, monkeypatch):
     """Runs and targets of each study, of evidence as far as measured; table 1 needs no run."""
     monkeypatch.chdir(ROOT)
     parameters["studies"]["evidence"] = measured_experiments(parameters, "evidence")
     rows = table_under(read(page), heading)
     assert {row["study"].strip("`") for row in rows} == set(parameters["studies"])
+    assert f"of which {len(evidence)} are measured" in read(page)
     total = 1 + len(parameters["tables"]) + len(parameters["figures"])
     for row in rows:
         study = row["study"].strip("`")
