@@ -23,11 +23,7 @@ def in_the_project(monkeypatch):
 def report(monkeypatch, capsys, tmp_path):
     """State and words by what is looked at, and the exit status, of a machine with a GPU, Slurm and room."""
 
-<<<<<<< Updated upstream
-    def run(study="demo", *, data=ROOT / "tests"):
-=======
     def run(study="demo", *, data=tmp_path):
->>>>>>> Stashed changes
         monkeypatch.setenv("COLLAPSE_DATA", str(data))
         status = main(["doctor", study])
         lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
@@ -48,13 +44,6 @@ def test_a_machine_that_has_all(report, monkeypatch):
     assert list(found) == [
         "Python", "path", "environment", "git", "disk", "GPU", "Slurm", "study", "Digits", "Separable",
     ]  # fmt: skip
-
-
-def test_a_folder_of_data_that_is_not_there(report):
-    found, status = report(data="absent")
-    assert (
-        status == 1 and found["data"][0] == doctor.WRONG and "COLLAPSE_DATA names absent" in found["data"][1]
-    )
 
 
 def test_what_is_lacking_and_not_wrong(report, monkeypatch):
