@@ -135,7 +135,7 @@ def test_the_number_of_claims_that_hold():
         for row in table_under(read("docs/claims.md"), "## Scale of the verdicts below")
     ]
     found = re.search(
-        r"(\w+) claims are judged by program: (\w+) hold and (\w+) fail", prose(read("README.md"))
+        r"(\w+) claims are judged by a program: (\w+) hold and (\w+) fail", prose(read("README.md"))
     )
     assert [IN_WORDS[word] for word in found.groups()] == [
         len(verdicts), verdicts.count("holds"), verdicts.count("fails"),
