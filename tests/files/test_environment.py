@@ -1,6 +1,7 @@
 """`make setup`: which Pythons and folders are refused, and what of .venv is kept, mended or made anew."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,21 +27,27 @@ def test_the_supported_versions_are_said_once():
 
 @pytest.mark.skipif(not TOO_OLD, reason="no older Python here")
 @pytest.mark.parametrize("python", TOO_OLD, ids=lambda path: path.parts[-3])
-def test_an_older_python_is_told_so_in_one_line(python):
+def test_an_older_python_is_told_so_in_one_line(python, tmp_path):
+    """In a project without an environment: one that is ready is used, whatever PYTHON says."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "envs").mkdir()
+    for name in ("Makefile", "pyproject.toml", "envs/lock.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
     sentence = r"Python 3.11 to 3.13 is needed and this is \d\.\d+; install one and name it: "
     sentence += "make setup PYTHON=python3.13"
-    made = subprocess.run([python, environment.__file__], capture_output=True, text=True)
+    program = tmp_path / "src/collapse/files/environment.py"
+    made = subprocess.run([python, program], capture_output=True, text=True)
     assert made.returncode == 1 and re.fullmatch(f"make setup: {sentence}\n", made.stderr)
     imported = subprocess.run(
         [python, "-c", "import collapse"],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(ROOT / "src")},
+        env={"PYTHONPATH": str(tmp_path / "src")},
     )
     assert re.fullmatch(f"ImportError: collapse: {sentence}", imported.stderr.splitlines()[-1])
     verb = subprocess.run(
         ["make", "demo", f"PYTHON={python}"],
-        cwd=ROOT,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin"},

@@ -140,7 +140,7 @@ def test_a_dataset(project, finished, tmp_path):
     entry = next(step.text for step in steps if "DataFile" in step.text)
     mean, deviation = re.findall(r"(?:mean|std)=\((\S+),\)", entry)
     assert printed.strip() == f"mean {mean}, std {deviation}"
-    shutil.copytree(project / "data", study / "data")
+    shutil.copytree(project / "data", study / "data", dirs_exist_ok=True)
     lost = study / "data/stripes/raw/train-labels-idx1-ubyte"
     kept = lost.read_bytes()
     lost.unlink()
