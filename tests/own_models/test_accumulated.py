@@ -166,7 +166,9 @@ TWICE = nn.Linear(12, 12)
             lambda x, y: collapse.measure(mlp(), loader(x, y.clamp(max=3))),
             "missing classes: 4; each of the 5",
         ),
-        (lambda x, y: collapse.measure(mlp(num_classes=1), loader(x, y * 0)), "has one row"),
+        (lambda x, y: collapse.measure(mlp(num_classes=1), loader(x, y > 2)), "head '4' has one output"),
+        (lambda x, y: collapse.measure(mlp(), [(x, ["cat"] * 300)]), "labels: dtype <U3 does not hold"),
+        (lambda x, y: collapse.measure(mlp().double(), loader(x.double() * 1e200, y)), "features: too large"),
         (
             lambda x, y: collapse.measure(mlp(), loader(x * math.nan, y)),
             "train_loader: features are not finite",
@@ -201,3 +203,11 @@ def test_weights_that_are_not_finite_are_named():
 def test_the_note_on_one_pass_is_in_the_text():
     text = str(updated(mlp(), data()).compute().under("papyan"))
     assert "NC4: not measured, it needs a second pass over the training set" in text
+
+
+def test_features_whose_squares_overflow_are_refused_in_one_pass_too():
+    head, (inputs, labels) = nn.Linear(12, 5).double(), data()
+    metric = collapse.CollapseMetrics(head)
+    metric.update(inputs.double() * 1e170, labels)
+    with pytest.raises(ValueError, match="features: too large, their squares overflow"):
+        metric.compute()

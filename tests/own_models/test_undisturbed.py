@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,12 @@ def test_also_after_an_error_in_the_model_or_the_loader(model):
     assert torch.is_grad_enabled()
 
 
+def test_a_model_on_several_devices_is_left_there():
+    model = nn.Sequential(nn.Linear(12, 16), nn.Linear(16, 5, device="meta"))
+    with pytest.raises(ValueError, match=r"on several devices, .*: leave device out"):
+        collapse.measure(model, loader(*data()), device="cpu")
+
+
 def trained(*, watched):
     """A short training with dropout, shuffling and a loader's own generator; the weights at the end."""
     train, model = data(), mlp()
@@ -107,6 +115,8 @@ def test_import_collapse_waits_for_nothing():
     )
     light = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(light.stdout) == [False, False, False]
+    typed = Path(collapse.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    assert set(re.findall(r" as (\w+)", typed)) == set(collapse.__all__)  # what editors see
     with pytest.raises(AttributeError, match="no attribute 'measures'"):
         collapse.measures  # noqa: B018
     from collapse import CollapseHistory, CollapseMetrics, Measurement, measure  # noqa: F401

@@ -67,7 +67,11 @@ def class_labels(labels: Any, *, num_samples: int, num_classes: int, name: str) 
 
     name: of the loader or argument, for the message.
     """
-    tensor = plain_tensor(name, labels if isinstance(labels, (Tensor, np.ndarray)) else np.asarray(labels))
+    array = labels if isinstance(labels, (Tensor, np.ndarray)) else np.asarray(labels)
+    try:
+        tensor = plain_tensor(f"{name}: labels", array)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
     if is_one_hot(tensor) and tensor.shape[1] == num_classes:
         tensor = tensor.int().argmax(1)
     if tensor.is_floating_point() or tensor.is_complex():

@@ -61,6 +61,10 @@ class Features:
         """The features of a batch, B x p, as the model computes them. Raises ModelError."""
         if self.name is None:
             self.name = self.last_to_run(batch)
+        if self.layer.out_features < 2:
+            raise ModelError(
+                f"head {self.name!r} has one output; a row for each class is needed, two or more"
+            )
         inputs = [each for name, each in self.run(batch) if name == self.name]
         if len(inputs) != 1:
             times = f"runs {len(inputs)} times" if inputs else "does not run"

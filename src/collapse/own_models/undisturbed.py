@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from collapse.own_models.errors import ModelError
+
 
 @contextmanager
 def undisturbed(
@@ -18,10 +20,13 @@ def undisturbed(
     """In eval mode, without gradients, on a device if one is given; afterwards all is as before.
 
     That is the mode of every module, the model's device, and the random numbers of PyTorch, NumPy, Python and
-    the loaders, which shuffling draws: so a training goes on as if nothing had been looked at.
+    the loaders, which shuffling draws: so a training goes on as if nothing had been looked at. Raises
+    ModelError for a device where the model is on several.
     """
     modes = {module: module.training for module in model.modules()}
     places = {tensor.device for tensor in model.parameters()}
+    if device is not None and len(places) > 1:
+        raise ModelError(f"the model is on several devices, {', '.join(map(str, places))}: leave device out")
     with random_numbers_kept(loaders), torch.no_grad():
         try:
             model.eval()
@@ -31,17 +36,14 @@ def undisturbed(
         finally:
             for module, training in modes.items():
                 module.training = training
-            if device is not None and len(places) == 1:
+            if device is not None and places:
                 model.to(places.pop())
 
 
 @contextmanager
 def random_numbers_kept(loaders: Iterable[object]) -> Iterator[None]:
     """What is drawn meanwhile is not drawn, for whoever comes after."""
-    generators = [
-        each for loader in loaders for each in (generator_of(loader), generator_of(sampler_of(loader)))
-    ]
-    generators = [each for each in generators if isinstance(each, torch.Generator)]
+    generators = [each for loader in loaders for each in generators_of(loader)]
     states = [each.get_state() for each in generators]
     pythons, numpys = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
@@ -55,11 +57,9 @@ def random_numbers_kept(loaders: Iterable[object]) -> Iterator[None]:
             each.set_state(state)
 
 
-def generator_of(drawer: object) -> object:
-    """The generator that a loader or sampler draws from, where it has its own."""
-    return getattr(drawer, "generator", None)
-
-
-def sampler_of(loader: object) -> object:
-    """What chooses a loader's samples, where it has that."""
-    return getattr(loader, "sampler", None)
+def generators_of(loader: object) -> list[torch.Generator]:
+    """Those that a loader and its samplers draw from, where they have their own."""
+    batches = getattr(loader, "batch_sampler", None)
+    drawers = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    found = [getattr(each, "generator", None) for each in drawers]
+    return [each for each in found if isinstance(each, torch.Generator)]
