@@ -12,7 +12,7 @@ from tiny_study import SNAKEMAKE
 
 from collapse.records.run_checks import RunError, require_slurm, require_targets
 
-# Two jobs, the second of which waits for the file `go`; and the workflow's own last check.
+# Two jobs in a row, of which the second waits for the file `go`; and the workflow's own last check.
 SNAKEFILE = """
 from snakemake.exceptions import WorkflowError
 from collapse.records.run_checks import RunError, require_targets
@@ -22,6 +22,7 @@ rule first:
     shell: "touch {output}"
 
 rule second:
+    input: "first"
     output: "second"
     shell: "echo $$ > pid; until [ -e go ]; do sleep 0.05; done; touch {output}"
 
