@@ -77,7 +77,8 @@ MINUTES = {
     name: sum(run_minutes(run, config["images_per_second"]) for run in runs) for name, runs in PACKS.items()
 }
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
-keep_code_digests(f"{workflow.basedir}/workflow")  # for DVC
+if workflow.is_main_process:  # not in every job, each of which reads this file
+    keep_code_digests(f"{workflow.basedir}/workflow")  # for DVC
 EXPLORER = [
     os.path.relpath(f"{workflow.basedir}/workflow/explorer/{name}")
     for name in ("explorer.html", "explorer.css", "charts.js", "runs.js", "explorer.js")
