@@ -5,13 +5,16 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from collapse.optimizers import OPTIMIZERS, Optimizer, WeightDecayKind, coupled_share
+from collapse.optimizers.layout import Piece
 
 SETTING = dict(learning_rate=0.01, momentum=0.9, weight_decay=0.05, beta2=0.999, epsilon=1e-8)
 RATES = [0.01] * 10 + [0.001] * 10  # a schedule's step lies inside the trajectory
-PAIRS = [("SGD", "SGDW"), ("Adam", "AdamW"), ("Signum", "SignumW")]
+PAIRS = [(name, f"{name}W") for name in OPTIMIZERS if f"{name}W" in OPTIMIZERS]
+HEAD = Piece(0, 12, (4, 3), is_head=True)
 
 
 def gradient(weights):
@@ -29,58 +32,170 @@ def trajectory(name, *, rates=RATES, coupled_fraction=0.5, **changes):
     optimizer = OPTIMIZERS[name]
     factor = setting.pop("learning_rate") / SETTING["learning_rate"]
     fixed = optimizer.hyperparameters(**setting, coupled_fraction=coupled_fraction)
-    weights, state, path = torch.from_numpy(start()), {}, []
+    fixed |= {"layout": (HEAD,)} if "layout" in optimizer.takes else {}
+    weights, state, path = torch.from_numpy(start()).flatten(), {}, []
     for rate in rates:
         weights, state = optimizer.rule(
             weights, gradient(weights), state, learning_rate=factor * rate, **fixed
         )
-        path.append(weights.numpy())
+        path.append(HEAD.tensor(weights).numpy())
     return np.array(path)
 
 
-def reference_sgd(w, memory, rate, coupled, decoupled, b, **_):
-    memory["v"] = b * memory.get("v", 0) + gradient(w) + coupled * w
-    return w * (1 - rate * decoupled) - rate * memory["v"]
-
-
-def reference_signum(w, memory, rate, coupled, decoupled, b, **_):
-    memory["m"] = b * memory.get("m", 0) + (1 - b) * (gradient(w) + coupled * w)
-    return w * (1 - rate * decoupled) - rate * np.sign(memory["m"])
-
-
-def reference_adam(w, memory, rate, coupled, decoupled, b, beta2, epsilon):
-    g = gradient(w) + coupled * w
+def moments(g, memory, b, beta2, epsilon):
+    """Adam's two moments without their bias."""
     t = memory["t"] = memory.get("t", 0) + 1
     memory["m"] = b * memory.get("m", 0) + (1 - b) * g
     memory["v"] = beta2 * memory.get("v", 0) + (1 - beta2) * g * g
-    m_hat, v_hat = memory["m"] / (1 - b**t), memory["v"] / (1 - beta2**t)
-    return w * (1 - rate * decoupled) - rate * m_hat / (np.sqrt(v_hat) + epsilon)
+    return memory["m"] / (1 - b**t), memory["v"] / (1 - beta2**t)
 
 
+def sgd(g, memory, b, **_):
+    memory["v"] = b * memory.get("v", 0) + g
+    return memory["v"]
+
+
+def signum(g, memory, b, **_):
+    memory["m"] = b * memory.get("m", 0) + (1 - b) * g
+    return np.sign(memory["m"])
+
+
+def lion(g, memory, b, beta2, **_):
+    m = memory.get("m", np.zeros_like(g))
+    memory["m"] = beta2 * m + (1 - beta2) * g
+    return np.sign(b * m + (1 - b) * g)
+
+
+def adam(g, memory, **betas):
+    m_hat, v_hat = moments(g, memory, **betas)
+    return m_hat / (np.sqrt(v_hat) + betas["epsilon"])
+
+
+def adafactor(g, memory, **betas):
+    m_hat, v_hat = moments(g, memory, **betas)
+    v_hat = np.outer(v_hat.mean(1), v_hat.mean(0)) / v_hat.mean()
+    return m_hat / (np.sqrt(v_hat) + betas["epsilon"])
+
+
+def adam_shared(g, memory, **betas):
+    m_hat, v_hat = moments(g, memory, **betas)
+    return m_hat / (np.sqrt(np.tile(v_hat.mean(0), (len(g), 1))) + betas["epsilon"])
+
+
+def adam_centred(g, memory, **betas):
+    D = adam(g, memory, **betas)
+    return D - D.mean(0)
+
+
+def orthogonalised(B):
+    """Through the singular values: the polynomial p(s) = a s + b s^3 + c s^5, five times on each."""
+    U, s, Vt = np.linalg.svd(B / (np.linalg.norm(B) + 1e-7), full_matrices=False)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return 0.2 * np.sqrt(max(B.shape)) * U @ np.diag(s) @ Vt
+
+
+def muon(g, memory, b, **_):
+    memory["m"] = b * memory.get("m", 0) + (1 - b) * g
+    return orthogonalised(b * memory["m"] + (1 - b) * g)
+
+
+def reduced(g, memory, b):
+    c = g + 0.025 * b / (1 - b) * (g - memory.get("previous", np.zeros_like(g)))
+    memory["previous"] = g.copy()
+    return c / max(1, np.linalg.norm(c))
+
+
+def mars(g, memory, b, **betas):
+    return adam(reduced(g, memory, b), memory, b=b, **betas)
+
+
+def mars_muon(g, memory, b, **_):
+    memory["m"] = b * memory.get("m", 0) + (1 - b) * reduced(g, memory, b)
+    return orthogonalised(memory["m"])
+
+
+def factors(g, memory, beta2):
+    memory["L"] = beta2 * memory.get("L", 0) + (1 - beta2) * g @ g.T
+    memory["R"] = beta2 * memory.get("R", 0) + (1 - beta2) * g.T @ g
+    return memory["L"], memory["R"]
+
+
+def shampoo(g, memory, b, beta2, epsilon):
+    A = adam(g, memory, b=b, beta2=beta2, epsilon=epsilon)
+    L, R = factors(g, memory, beta2)
+    if memory["t"] % 10 == 1:
+        memory["roots"] = [
+            np.linalg.inv(scipy.linalg.sqrtm(scipy.linalg.sqrtm(F)))
+            for F in (X + 1e-6 * np.linalg.norm(X, 2) * np.eye(len(X)) for X in (L, R))
+        ]
+    left, right = memory["roots"]
+    P = left @ memory["m"] @ right
+    return P * np.linalg.norm(A) / np.linalg.norm(P)
+
+
+def soap(g, memory, b, beta2, epsilon):
+    t = memory["t"] = memory.get("t", 0) + 1
+    L, R = factors(g, memory, beta2)
+    if t % 10 == 1:
+        memory["Q"] = [np.linalg.svd(F)[0] for F in (L, R)]  # of a symmetric matrix: its eigenvectors
+    QL, QR = memory["Q"]
+    memory["m"] = b * memory.get("m", 0) + (1 - b) * g
+    memory["v"] = beta2 * memory.get("v", 0) + (1 - beta2) * (QL.T @ g @ QR) ** 2
+    root = np.sqrt(memory["v"] / (1 - beta2**t))
+    u = QL.T @ memory["m"] @ QR / (1 - b**t) / (root + epsilon + 1e-4 * np.sqrt(np.mean(root**2)))
+    return QL @ u @ QR.T
+
+
+# Roots and eigenvectors of matrices by other algorithms, which the next steps add up.
+TOLERANCES = {shampoo: (1e-9, 1e-11), soap: (1e-9, 1e-11)}
+# The direction of the head, and what of the decay is in its gradient.
 REFERENCES = {
-    "SGD": (reference_sgd, 1.0),
-    "SGDW": (reference_sgd, 0.0),
-    "Adam": (reference_adam, 1.0),
-    "AdamW": (reference_adam, 0.0),
-    "Signum": (reference_signum, 1.0),
-    "SignumW": (reference_signum, 0.0),
-    "AdamInterpolated": (reference_adam, 0.5),
+    "SGD": (sgd, 1.0),
+    "SGDW": (sgd, 0.0),
+    "Adam": (adam, 1.0),
+    "AdamW": (adam, 0.0),
+    "Signum": (signum, 1.0),
+    "SignumW": (signum, 0.0),
+    "AdamInterpolated": (adam, 0.5),
+    "Lion": (lion, 1.0),
+    "LionW": (lion, 0.0),
+    "Muon": (muon, 1.0),
+    "MuonW": (muon, 0.0),
+    "MuonHidden": (adam, 1.0),
+    "MuonHiddenW": (adam, 0.0),
+    "Shampoo": (shampoo, 1.0),
+    "ShampooW": (shampoo, 0.0),
+    "SOAP": (soap, 1.0),
+    "SOAPW": (soap, 0.0),
+    "MARS": (mars, 1.0),
+    "MARSW": (mars, 0.0),
+    "MARSMuon": (mars_muon, 1.0),
+    "MARSMuonW": (mars_muon, 0.0),
+    "Adafactor": (adafactor, 1.0),
+    "AdafactorW": (adafactor, 0.0),
+    "AdamShared": (adam_shared, 1.0),
+    "AdamSharedW": (adam_shared, 0.0),
+    "AdamCentredW": (adam_centred, 0.0),
+    "SGDCautious": (sgd, 0.0),
+    "AdamCautious": (adam, 0.0),
+    "MuonCautious": (muon, 0.0),
 }
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.98])
 def test_equals_numpy_reference(name, momentum):
-    reference, coupled = REFERENCES[name]
-    decay = SETTING["weight_decay"]
+    direction, coupled = REFERENCES[name]
+    decay, betas = SETTING["weight_decay"], {name: SETTING[name] for name in ("beta2", "epsilon")}
     w, memory, path = start(), {}, []
     for rate in RATES:
-        w = reference(
-            w, memory, rate, coupled * decay, (1 - coupled) * decay, momentum,
-            beta2=SETTING["beta2"], epsilon=SETTING["epsilon"],
-        )  # fmt: skip
+        D = direction(gradient(w) + coupled * decay * w, memory, b=momentum, **betas)
+        shrinks = D * w >= 0 if name.endswith("Cautious") else 1
+        w = w * (1 - rate * (1 - coupled) * decay * shrinks) - rate * D
         path.append(w)
-    np.testing.assert_allclose(trajectory(name, momentum=momentum), path, rtol=1e-12, atol=1e-14)
+    rtol, atol = TOLERANCES.get(direction, (1e-12, 1e-14))
+    np.testing.assert_allclose(trajectory(name, momentum=momentum), path, rtol=rtol, atol=atol)
 
 
 def torch_optimizer(name, parameter):
@@ -109,6 +224,9 @@ def test_equals_torch_optim(name):
 
 CHANGES = {"learning_rate": 0.02, "momentum": 0.5, "weight_decay": 0.5}
 ADAM_CHANGES = CHANGES | {"beta2": 0.9, "epsilon": 1e-2}
+# Of Adam's direction, which vectors alone have.
+MUONS = ("Muon", "MuonW", "MARSMuon", "MARSMuonW", "MuonCautious")
+NO_PART = {name: {"beta2", "epsilon"} for name in MUONS}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +235,7 @@ ADAM_CHANGES = CHANGES | {"beta2": 0.9, "epsilon": 1e-2}
         (name, hyperparameter)
         for name, optimizer in OPTIMIZERS.items()
         for hyperparameter in ADAM_CHANGES
-        if hyperparameter in {*CHANGES, *optimizer.takes}
+        if hyperparameter in {*CHANGES, *optimizer.takes} - NO_PART.get(name, set())
     ],
 )
 def test_every_hyperparameter_changes_the_trajectory(name, hyperparameter):
@@ -169,43 +287,41 @@ def test_rules_leave_their_arguments_alone(name):
     fixed = optimizer.hyperparameters(
         momentum=0.9, weight_decay=0.1, coupled_fraction=0.5, beta2=0.999, epsilon=1e-8
     )
-    weights, gradients = torch.ones(3), torch.full((3,), 0.5)
+    fixed |= {"layout": (HEAD,)} if "layout" in optimizer.takes else {}
+    weights, gradients = torch.ones(12), torch.full((12,), 0.5)
     _, state = optimizer.rule(weights, gradients, {}, learning_rate=0.1, **fixed)
     before = copy.deepcopy(state)
-    optimizer.rule(weights, gradients, state, learning_rate=0.1, **fixed)
-    assert torch.equal(weights, torch.ones(3)) and torch.equal(gradients, torch.full((3,), 0.5))
+    _, later = optimizer.rule(weights, gradients, state, learning_rate=0.1, **fixed)
+    assert torch.equal(weights, torch.ones(12)) and torch.equal(gradients, torch.full((12,), 0.5))
+    assert later.keys() == state.keys(), "all names are there after the first step"
     assert all(torch.equal(torch.as_tensor(state[name]), torch.as_tensor(before[name])) for name in state)
 
 
-def rule_with(**arguments):
-    """A rule that takes these by keyword."""
-    text = ", ".join(["parameters", "gradients", "state", "*", "learning_rate", *arguments])
+def direction_with(*arguments):
+    """A direction that takes these by keyword."""
     made = {}
-    exec(f"def rule({text}): return parameters, state", made)
-    return made["rule"]
+    exec(f"def direction(gradients, state, *, {', '.join(arguments)}): return gradients, state", made)
+    return made["direction"]
 
 
-def test_a_rule_gets_what_it_takes_and_nothing_else():
+def test_a_direction_gets_what_it_takes_and_nothing_else():
     """Lion has a beta2 and no epsilon."""
-    rule = rule_with(momentum=0, coupled_decay=0, decoupled_decay=0, beta2=0)
-    lion = Optimizer("Lion", rule, WeightDecayKind.DECOUPLED, "#000000", "here")
     given = dict(momentum=0.9, weight_decay=0.1, coupled_fraction=None, beta2=0.99, epsilon=1e-8)
-    assert lion.hyperparameters(**given) == {
+    assert OPTIMIZERS["LionW"].hyperparameters(**given) == {
         "momentum": 0.9, "coupled_decay": 0.0, "decoupled_decay": 0.1, "beta2": 0.99,
     }  # fmt: skip
-    assert [name for name, one in OPTIMIZERS.items() if "epsilon" in one.takes] == [
-        "Adam", "AdamW", "AdamInterpolated"
-    ]  # fmt: skip
+    assert {"SGD", "SGDW", "Signum", "SignumW", "Lion", "LionW", "SGDCautious"} == {
+        name for name, one in OPTIMIZERS.items() if "epsilon" not in one.takes
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["momentum", "coupled_decay", "decoupled_decay", "rho"], "takes rho; known are beta2"),
-        (["momentum", "decoupled_decay"], "does not take coupled_decay, which every run has"),
+        (["momentum", "gamma"], "takes gamma; known are beta2"),
+        (["beta2"], "does not take momentum, which every run has"),
     ],
 )
-def test_a_rule_that_no_setting_can_serve_is_refused(arguments, words):
-    rule = rule_with(**dict.fromkeys(arguments))
-    with pytest.raises(ValueError, match=f"Lion: its rule {words}"):
-        Optimizer("Lion", rule, WeightDecayKind.DECOUPLED, "#000000", "here")
+def test_a_direction_that_no_setting_can_serve_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=f"New: its direction {words}"):
+        Optimizer("New", direction_with(*arguments), WeightDecayKind.DECOUPLED, "#000000", "here")

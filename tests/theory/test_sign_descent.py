@@ -84,11 +84,6 @@ def test_unit_scale_gives_the_paper_s_m_star(num_classes):
     assert etf_distance(features_DN) < 1e-15
 
 
-def test_rules_with_a_second_moment_are_refused():
-    with pytest.raises(ValueError, match="second moment"):
-        next(descend(np.zeros((2, 2)), abs, optimizer="Adam", learning_rates=[], momentum=0, weight_decay=0))
-
-
 @pytest.mark.parametrize("num_classes", CLASSES)
 @pytest.mark.parametrize("model", [as_stated, as_in_the_proof])
 def test_theorem_3_3_closed_form(num_classes, model):

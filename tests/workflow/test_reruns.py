@@ -222,15 +222,17 @@ def test_other_packs(place):
 
 def test_the_rule_of_an_optimizer(place, monkeypatch, tmp_path):
     """The protocol's policy: an edit trains nothing, a raised protocol all; a test asks for the latter."""
-    place.edit("src/collapse/optimizers/rules.py", "velocity = gradients +", "velocity = 2 * gradients +")
+    place.edit(
+        "src/collapse/optimizers/directions.py", "velocity = gradients\n", "velocity = 2 * gradients\n"
+    )
     assert not {"train", "extract_statistics", "measure", "collect"} & set(place.jobs())
     sgd = optimizers.OPTIMIZERS["SGD"]
 
-    @wraps(sgd.rule)
-    def doubled(parameters, gradients, state, **settings):
-        return sgd.rule(parameters, 2 * gradients, state, **settings)
+    @wraps(sgd.direction)
+    def doubled(gradients, state, **settings):
+        return sgd.direction(2 * gradients, state, **settings)
 
-    monkeypatch.setitem(optimizers.OPTIMIZERS, "SGD", replace(sgd, rule=doubled))
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "SGD", replace(sgd, direction=doubled))
     with pytest.raises(AssertionError, match="if that is meant, raise protocol"):
         require_golden("MLP", "SGD", tmp_path)
     place.edit("src/collapse/study/runs.py", f"PROTOCOL = {PROTOCOL}", f"PROTOCOL = {PROTOCOL + 1}")

@@ -5,6 +5,7 @@ Shapes: K classes, D feature dimensions, N samples, T steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from collapse.metrics.conventions import alpha
 from collapse.optimizers import OPTIMIZERS
+from collapse.optimizers.layout import Piece
 
 Gradient = Callable[[np.ndarray], np.ndarray]
 
@@ -76,28 +78,28 @@ def descend(
     learning_rates: Iterable[float],
     momentum: float,
     weight_decay: float,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    dtype: torch.dtype = torch.float64,
 ) -> Iterator[np.ndarray]:
     """W_0, W_1, ... under the update rule of `optimizer` (a name of collapse.optimizers).
 
     SignGD with coupled decay is Signum at momentum 0, with decoupled decay SignumW at momentum 0.
-    Raises ValueError for a rule with a second moment: the theorems treat none.
+    dtype: in which the rule computes; the gradient is float64's.
     """
     entry = OPTIMIZERS[optimizer]
-    if "beta2" in entry.takes:
-        raise ValueError(f"{optimizer} has a second moment: no theorem treats it")
     fixed = entry.hyperparameters(
-        momentum=momentum,
-        weight_decay=weight_decay,
-        coupled_fraction=None,
-        beta2=0.0,
-        epsilon=0.0,
+        momentum=momentum, weight_decay=weight_decay, coupled_fraction=None, beta2=beta2, epsilon=epsilon
     )
-    weight, state = torch.from_numpy(np.array(weight_KD, dtype=np.float64)), {}
-    yield weight.numpy()
+    shape = np.shape(weight_KD)
+    if "layout" in entry.takes:
+        fixed["layout"] = (Piece(0, math.prod(shape), shape, is_head=True),)
+    weight, state = torch.from_numpy(np.array(weight_KD, dtype=np.float64)).to(dtype).flatten(), {}
+    yield weight.double().view(shape).numpy()
     for learning_rate in learning_rates:
-        step = torch.from_numpy(gradient(weight.numpy()))
+        step = torch.from_numpy(gradient(weight.double().view(shape).numpy())).to(dtype).flatten()
         weight, state = entry.rule(weight, step, state, learning_rate=learning_rate, **fixed)
-        yield weight.numpy()
+        yield weight.double().view(shape).numpy()
 
 
 def alphas(weights: Iterable[np.ndarray]) -> np.ndarray:

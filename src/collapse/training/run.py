@@ -19,6 +19,7 @@ from collapse.architectures.network import Body, Network
 from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.preprocessing import augment
 from collapse.metrics.class_statistics import to_arrays
+from collapse.optimizers import OPTIMIZERS
 from collapse.study.schedules import SCHEDULES, is_measured
 from collapse.training.evaluation import Diverged, require_finite, statistics_of
 from collapse.training.head import head_metrics
@@ -163,7 +164,8 @@ def train_run(
     started = time.monotonic() - (begin.seconds if begin else 0.0)
     means = kernels_named(kernels)
     flat, record = FlatParameters(network), Record(network, images, evaluated_by(means, network))
-    step = step_of(network, flat, means.rule(optimizer, flat, **hyperparameters), means.gradients)
+    rule = means.rule(optimizer, flat, **hyperparameters)
+    step = step_of(network, flat, rule, means.gradients, graphed=OPTIMIZERS[optimizer].graphed)
     looks = partial(is_measured, epochs=epochs, measure_every=measure_every)
     if begin:
         epoch, state = begin.epoch, restored(begin, network, flat, record)

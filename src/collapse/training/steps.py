@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from collapse.architectures.network import Body, Network
 from collapse.optimizers import OPTIMIZERS
+from collapse.optimizers.layout import Layout, Piece
 from collapse.training.graphed_steps import GraphedSteps, State, Step
 
 
@@ -21,7 +22,8 @@ class FlatParameters:
     The network's own parameters become views, so an update rule is applied once a step to everything
     that is trained: weights, biases and BatchNorm alike, all of which the paper decays. `decayed` is
     None then; where the network exempts its vectors, it is 1 at what decays and 0 elsewhere.
-    The weights of convolutions lie in it as channels_last has them, which is how they compute.
+    The weights of convolutions lie in it as channels_last has them, which is how they compute. `layout` says
+    where the matrices are.
     """
 
     def __init__(self, network: nn.Module):
@@ -32,6 +34,7 @@ class FlatParameters:
         pieces = zip(parameters, self.pieces(self.values), self.pieces(self.gradients), strict=True)
         for parameter, values, gradients in pieces:
             parameter.data, parameter.grad = values, gradients
+        self.layout = layout_of(network)
         self.decayed = None
         if not network.decay_vectors:
             ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
@@ -45,6 +48,37 @@ class FlatParameters:
     def decay(self, strength: float) -> float | Tensor:
         """A weight decay as an update rule takes it: one number, or a number a parameter."""
         return strength if self.decayed is None else strength * self.decayed
+
+
+def layout_of(network: nn.Module) -> Layout:
+    """The weights of convolutions and linear layers as they lie in the flat vector, in its order.
+
+    The projection that an attention has for its queries, keys and values is three matrices.
+    """
+    matrices = {}  # by parameter the number of matrices that it is
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            matrices[id(module.weight)] = 1
+        elif isinstance(module, nn.MultiheadAttention):
+            matrices[id(module.in_proj_weight)] = 3
+    pieces, start = [], 0
+    for parameter in network.parameters():
+        parts = matrices.get(id(parameter), 0)
+        for part in range(parts):
+            rows, *columns = to_OHWI(parameter).shape
+            size, its_start = parameter.numel() // parts, start + part * parameter.numel() // parts
+            shape = rows // parts, *sides_of_row(columns)
+            pieces.append(Piece(its_start, its_start + size, shape, parameter is network.head.weight))
+        start += parameter.numel()
+    return tuple(pieces)
+
+
+def sides_of_row(columns: list[int]) -> tuple[int, ...]:
+    """(H, W, I) -> (H W, I) without what is one; anything else as it is."""
+    if len(columns) != 3:
+        return tuple(columns)
+    height, width, channels = columns
+    return tuple(entries for entries in (height * width, channels) if entries > 1)
 
 
 def to_OHWI(weight: Tensor) -> Tensor:
@@ -62,6 +96,8 @@ def update_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float |
     entry = OPTIMIZERS[optimizer]
     fixed = entry.hyperparameters(**hyperparameters)
     fixed |= {name: flat.decay(fixed[name]) for name in ("coupled_decay", "decoupled_decay")}
+    if "layout" in entry.takes:
+        fixed["layout"] = flat.layout
     return partial(entry.rule, **fixed)
 
 
@@ -112,8 +148,13 @@ def evaluated_by(kernels: Kernels, network: Network) -> Body | None:
 
 
 def step_of(
-    network: nn.Module, flat: FlatParameters, rule: Callable, gradients: Callable = accumulated_gradients
+    network: nn.Module,
+    flat: FlatParameters,
+    rule: Callable,
+    gradients: Callable = accumulated_gradients,
+    *,
+    graphed: bool = True,
 ) -> Step:
-    """`training_step` of a network, on a GPU as a graph."""
+    """`training_step` of a network, on a GPU as a graph where the optimizer can be `graphed`."""
     step = partial(training_step, network=network, flat=flat, rule=rule, gradients=gradients)
-    return GraphedSteps(step, [flat.values, *network.buffers()]) if flat.values.is_cuda else step
+    return GraphedSteps(step, [flat.values, *network.buffers()]) if graphed and flat.values.is_cuda else step

@@ -88,8 +88,13 @@ SETTING_LABELS = {
     "seed": "seed",
 }
 SETTING_SYMBOLS = {"learning_rate": r"$\eta$", "momentum": r"$\beta$", "weight_decay": r"$\lambda$"}
-MARKERS = {"coupled": "o", "decoupled": "^", "interpolated": "s"}
-DASHES = {"coupled": "-", "decoupled": (0, (4, 1.5)), "interpolated": (0, (4, 1.2, 1, 1.2))}
+MARKERS = {"coupled": "o", "decoupled": "^", "interpolated": "s", "cautious": "v"}
+DASHES = {
+    "coupled": "-",
+    "decoupled": (0, (4, 1.5)),
+    "interpolated": (0, (4, 1.2, 1, 1.2)),
+    "cautious": (0, (1, 1.2)),
+}
 
 
 def paper_style():

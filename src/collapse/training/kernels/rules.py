@@ -1,8 +1,9 @@
 """An optimizer's rule on all parameters at once as one kernel: each number is read and written once.
 
-collapse.optimizers.rules has the equations; these give its bits, up to where a compiler fuses operations.
-They work in place: the parameters and the state that they are given hold the new ones afterwards. Bytes a
-parameter: 20 (sgd, signum) or 28 (adam); the rule by itself, a kernel an operation, moves four times as many.
+collapse.optimizers.directions has the equations; these give its bits, up to where a compiler fuses
+operations. They work in place: the parameters and the state that they are given hold the new ones afterwards.
+Bytes a parameter: 20 (sgd, signum) or 28 (adam); the rule by itself, a kernel an operation, moves four times
+as many.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from collapse.optimizers import OPTIMIZERS, rules
+from collapse.optimizers import OPTIMIZERS, WeightDecayKind, directions
 from collapse.training.graphed_steps import State, on_device
 from collapse.training.steps import FlatParameters, update_rule
 
@@ -83,7 +84,7 @@ def sgd(
     parameters: Tensor, gradients: Tensor, state: State, *, learning_rate: float | Tensor, momentum: float,
     coupled_decay: float, decoupled_decay: float,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """rules.sgd in place."""
+    """SGD and SGDW in place."""
     velocity = in_state(state, "velocity", parameters)
     sgd_kernel[programs(parameters)](
         parameters, gradients, velocity, on_device(learning_rate, parameters.device), float(momentum),
@@ -96,7 +97,7 @@ def signum(
     parameters: Tensor, gradients: Tensor, state: State, *, learning_rate: float | Tensor, momentum: float,
     coupled_decay: float, decoupled_decay: float,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """rules.signum in place."""
+    """Signum and SignumW in place."""
     average = in_state(state, "average", parameters)
     signum_kernel[programs(parameters)](
         parameters, gradients, average, on_device(learning_rate, parameters.device), float(momentum),
@@ -109,7 +110,7 @@ def adam(
     parameters: Tensor, gradients: Tensor, state: State, *, learning_rate: float | Tensor, momentum: float,
     coupled_decay: float, decoupled_decay: float, beta2: float, epsilon: float,
 ) -> tuple[Tensor, State]:  # fmt: skip
-    """rules.adam in place; the corrections by the number of steps are computed as there."""
+    """Adam and AdamW in place; the corrections by the number of steps are computed as in `moments`."""
     first, second = (in_state(state, name, parameters) for name in ("first", "second"))
     step = on_device(state["step"] + 1 if state else 1, parameters.device)
     adam_kernel[programs(parameters)](
@@ -120,15 +121,16 @@ def adam(
     return parameters, {"first": first, "second": second, "step": step}
 
 
-IN_PLACE = {rules.sgd: sgd, rules.signum: signum, rules.adam: adam}
+IN_PLACE = {directions.heavy_ball: sgd, directions.signum: signum, directions.adam: adam}
 
 
 def fused_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float | None) -> Callable:
     """As `update_rule`, which it is where a rule has no kernel or not everything decays alike."""
     entry = OPTIMIZERS[optimizer]
-    if flat.decayed is not None or entry.rule not in IN_PLACE:
+    is_cautious = entry.weight_decay_kind is WeightDecayKind.CAUTIOUS
+    if flat.decayed is not None or is_cautious or entry.direction not in IN_PLACE:
         return update_rule(optimizer, flat, **hyperparameters)
-    return partial(IN_PLACE[entry.rule], **entry.hyperparameters(**hyperparameters))
+    return partial(IN_PLACE[entry.direction], **entry.hyperparameters(**hyperparameters))
 
 
 def in_state(state: State, name: str, parameters: Tensor) -> Tensor:
