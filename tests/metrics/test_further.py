@@ -8,6 +8,7 @@ from reference_cases import case
 
 from collapse.metrics.class_statistics import class_statistics
 from collapse.metrics.conventions import measure_all, needs_extended
+from collapse.metrics.further import gauge_share
 from collapse.metrics.scatter import unexplained
 
 
@@ -149,7 +150,7 @@ def test_zero_weights_and_coinciding_means_are_nan_or_infinite_and_say_nothing()
     data = random_case(8)
     zero = measured(data | {"weight_KD": np.zeros((6, 20))})
     assert {name for name, value in zero.items() if math.isnan(value)} == {
-        "NC2W_centred", "stable_rank_W", "GNC3",
+        "gauge_share", "NC2W_centred", "NC3_centred", "stable_rank_W", "GNC3",
     }  # fmt: skip
     assert zero["bias_collapse"] == pytest.approx(np.linalg.norm(data["bias_K"]))
     one_point = measured(data | {"features_ND": np.ones((90, 20))})
@@ -166,3 +167,79 @@ def test_unexplained_scatter_is_the_inverse_of_the_inverse():
     np.testing.assert_allclose(unexplained(scatter, basis), wanted, rtol=1e-9)
     whole = np.linalg.qr(rng.normal(size=(12, 12))).Q
     np.testing.assert_allclose(unexplained(scatter, whole), whole @ scatter @ whole.T, rtol=1e-9)
+
+
+def with_row_sum(data, size, *, seed=0):
+    """The same data, its weights shifted along 1: c times `size` on every row."""
+    shift = size * np.random.default_rng(seed).normal(size=data["weight_KD"].shape[1])
+    return data | {"weight_KD": data["weight_KD"] + shift}
+
+
+def nc3_from_centred(values, *, of="NC3_centred"):
+    return math.sqrt(2 - (2 - values[of] ** 2) * math.sqrt(1 - values["gauge_share"]))
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3, 3.0, 300.0])
+@pytest.mark.parametrize("width", [3, 20, 70])
+def test_nc3_follows_from_what_it_is_without_the_row_sum(size, width):
+    """NC3^2 = 2 - (2 - NC3_centred^2) sqrt(1 - gauge_share), a third metric not being looked at."""
+    for seed in range(5):
+        data = with_row_sum(random_case(seed, width=width), size)
+        values = measured(data) | {"NC3": measured(data, "reported")["NC3"]}
+        assert nc3_from_centred(values) == pytest.approx(values["NC3"], abs=1e-9)
+        assert 0 <= values["gauge_share"] < 1
+        assert values["NC3"] >= math.sqrt(2 - 2 * math.sqrt(1 - values["gauge_share"])) - 1e-12
+
+
+def test_metrics_of_centred_weights_do_not_see_the_row_sum():
+    data = random_case(9)
+    plain = measured(data)
+    for size in (0.1, 10.0, 1e4):
+        shifted = measured(with_row_sum(data, size))
+        assert shifted["gauge_share"] != pytest.approx(plain["gauge_share"], rel=1e-3)
+        for name in ("NC2W_centred", "NC3_centred"):
+            assert shifted[name] == pytest.approx(plain[name], rel=1e-9)
+
+
+def test_centred_metrics_are_the_reported_ones_of_centred_weights():
+    data = with_row_sum(random_case(10), 2.0)
+    centred = measured(data | {"weight_KD": data["weight_KD"] - data["weight_KD"].mean(0)}, "reported")
+    values = measured(data)
+    assert values["NC3_centred"] == pytest.approx(centred["NC3"], rel=1e-12)
+    assert values["NC2W_centred"] == pytest.approx(centred["NC2W"], rel=1e-12)
+    row_sum = np.linalg.norm(data["weight_KD"].sum(0))
+    share = row_sum**2 / (6 * np.linalg.norm(data["weight_KD"]) ** 2)
+    assert values["gauge_share"] == pytest.approx(share, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1e30, 1e150, 1e305])
+def test_metrics_of_centred_weights_depend_on_no_scale(scale):
+    data = with_row_sum(random_case(11), 1.0)
+    names = ("gauge_share", "NC2W_centred", "NC3_centred")
+    plain = measured(data)
+    # bias_collapse alone overflows there; it is no metric of these.
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = measured(data | {"weight_KD": data["weight_KD"] * scale, "bias_K": None})
+    assert {name: scaled[name] for name in names} == pytest.approx(
+        {name: plain[name] for name in names}, rel=1e-12
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e-120, 1e120])
+def test_equal_rows_are_row_sum_alone(value):
+    """What subtraction leaves of them is rounding, and has no direction."""
+    row = value * np.random.default_rng(12).normal(size=20)
+    values = measured(random_case(12) | {"weight_KD": np.tile(row, (6, 1)), "bias_K": None})
+    assert values["gauge_share"] == pytest.approx(1, abs=1e-12) and values["gauge_share"] <= 1
+    assert math.isnan(values["NC3_centred"]) and math.isnan(values["NC2W_centred"])
+    nearly = np.tile(row, (6, 1)) + 1e-10 * value * np.random.default_rng(13).normal(size=(6, 20))
+    values = measured(random_case(12) | {"weight_KD": nearly, "bias_K": None})
+    assert 0 < values["NC3_centred"] < 2 and values["gauge_share"] == pytest.approx(1, abs=1e-12)
+
+
+def test_weights_without_row_sum_have_no_share():
+    weight = np.random.default_rng(14).normal(size=(6, 20))
+    weight -= weight.mean(0)
+    assert gauge_share(weight) < 1e-28

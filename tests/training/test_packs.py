@@ -1,5 +1,6 @@
 """Packs: a run does not know its neighbours, and nothing finished is trained twice."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -172,6 +173,9 @@ def test_from_training_to_the_two_tables(runs, prepared, tmp_path):
             else:
                 assert pd.isna(getattr(row, name))
     assert result[result.status == "diverged"].train_accuracy.isna().all(), "it has no end"
+    centred = last.loc[result.key[result.status == "done"]]
+    squared = 2 - (2 - centred.NC3_centred**2) * np.sqrt(1 - centred.gauge_share)
+    np.testing.assert_allclose(centred.NC3, np.sqrt(squared), atol=1e-9)
     undertrained = result[(result.status == "done") & ~result.valid]
     assert undertrained.reason.str.startswith("undertrained: training accuracy").all()
     assert result.NC0_closed_form.notna().tolist() == [True, False, False, True, True]

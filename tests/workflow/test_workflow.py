@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -52,6 +53,9 @@ def test_the_two_tables(finished):
     followed = history[history.NC0_closed_form.notna() & history.NC0.notna()]
     assert set(followed.merge(runs, on="key").optimizer) == {"SGD", "SGDW"}
     assert abs(followed.NC0 - followed.NC0_closed_form).max() < 1e-4
+    for table in (done, history[history.NC3.notna()]):  # what the row sum does to NC3
+        squared = 2 - (2 - table.NC3_centred**2) * np.sqrt(1 - table.gauge_share)
+        np.testing.assert_allclose(table.NC3, np.sqrt(squared), atol=1e-9)
 
 
 def test_a_progress_line_and_a_log_for_every_job(finished):

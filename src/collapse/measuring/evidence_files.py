@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from collapse.files.errors import InputError
+from collapse.measuring.definitions import columns_since
 from collapse.measuring.results import read_runs
 from collapse.records.provenance import RecordError, read_record, sha256
 from collapse.study.parameters import ParameterError
@@ -99,6 +100,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
+def definitions_of(about: Mapping[str, Any]) -> int:
+    """The definitions (collapse.measuring.definitions) under which evidence was written."""
+    return about.get("definitions", 1)
+
+
 def require_evidence(place: Path) -> None:
     """Raises EvidenceError where there is none: every run would be one that it has not."""
     if not evidence_folders(place):
@@ -113,8 +119,8 @@ def runs_in_evidence(place: Path) -> pd.DataFrame:
 
 def runs_of(folder: Path) -> pd.DataFrame:
     """The runs of one experiment's evidence. Raises EvidenceError where a byte of it has changed."""
-    read_about(folder)
-    return read_runs(folder / RUNS)
+    about = read_about(folder)
+    return read_runs(folder / RUNS, lacking=columns_since(definitions_of(about)))
 
 
 def same_runs(table: pd.DataFrame, known: pd.DataFrame) -> dict[str, str]:

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from collapse.measuring.definitions import DEFINITIONS, as_defined_now
+from collapse.measuring.definitions import (
+    DEFINITIONS,
+    columns_since,
+    history_as_defined_now,
+    runs_as_defined_now,
+)
 from collapse.measuring.evidence_files import (
     ABOUT,
     CONVENTION,
@@ -19,10 +24,12 @@ from collapse.measuring.evidence_files import (
     STATISTICS,
     TABLES,
     EvidenceError,
+    definitions_of,
     read_about,
 )
-from collapse.measuring.measurement import measured
+from collapse.measuring.measurement import measured, split
 from collapse.measuring.results import read_history, read_runs
+from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import METRICS
 from collapse.records.provenance import sha256, write_record
 from collapse.training.pack_files import (
@@ -57,14 +64,21 @@ def read_evidence(folder: Path) -> Evidence:
     Raises EvidenceError where a byte of it has changed.
     """
     about = read_about(folder)
-    runs, history = read_runs(folder / RUNS), read_history(folder / HISTORY)
-    definitions = about.get("definitions", 1)
-    return Evidence(
-        as_defined_now(runs, history, definitions=definitions),
-        as_defined_now(history, history, definitions=definitions),
-        read_tensors(folder / STATISTICS),
-        about["runs"],
-    )
+    definitions = definitions_of(about)
+    lacking = columns_since(definitions)
+    runs = read_runs(folder / RUNS, lacking=lacking)
+    history = read_history(folder / HISTORY, lacking=lacking)
+    statistics = read_tensors(folder / STATISTICS)
+    history = history_as_defined_now(history, definitions=definitions)
+    final = final_metrics(statistics) if lacking else {}
+    runs = runs_as_defined_now(runs, history, final=final, definitions=definitions)
+    return Evidence(runs, history, statistics, about["runs"])
+
+
+def final_metrics(statistics: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """By key, what the class statistics at the end give."""
+    arrays = {name: tensor.numpy() for name, tensor in statistics.items()}
+    return {key: measured(found, CONVENTION) for key, found in split(arrays)}
 
 
 def write_evidence(
@@ -120,7 +134,7 @@ def require_same_metrics(evidence: Evidence) -> None:
         if not found:
             raise EvidenceError(f"run {run['key']} was done, and {STATISTICS} has nothing of it")
         again = measured(found, CONVENTION)
-        for name in METRICS:
+        for name in (*METRICS, *CENTRED):
             if not np.isclose(run[name], again[name], **SAME):
                 raise EvidenceError(
                     f"{name} of run {run['key']} is {run[name]!r} in {RUNS}, {again[name]!r} by its class "

@@ -11,6 +11,7 @@ import pandas as pd
 
 from collapse.metrics.class_statistics import ClassStatistics, from_arrays
 from collapse.metrics.conventions import measure_all
+from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import singular_values_M, singular_values_W
 from collapse.training.pack_files import key_of, of_run, read_tensors, save_table
 
@@ -37,12 +38,16 @@ def measure_pack(
 
 
 def measured(found: Arrays, convention: str) -> dict[str, Any]:
-    """Every metric and both spectra of one set of class statistics."""
+    """The metrics of a convention, those of centred W and both spectra, of one set of class statistics."""
     statistics: ClassStatistics = from_arrays(found)
-    return measure_all(statistics, convention=convention) | {
-        "singular_values_W": singular_values_W(statistics).tolist(),
-        "singular_values_M": singular_values_M(statistics).tolist(),
-    }
+    return (
+        measure_all(statistics, convention=convention)
+        | {name: metric(statistics) for name, metric in CENTRED.items()}
+        | {
+            "singular_values_W": singular_values_W(statistics).tolist(),
+            "singular_values_M": singular_values_M(statistics).tolist(),
+        }
+    )
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from os import PathLike
 
 import pandas as pd
 import pyarrow as pa
 
 from collapse.files.errors import InputError
+from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import DIAGNOSTICS, METRICS
 from collapse.study.runs import SETTINGS
 
-MEASURES = [*METRICS, *DIAGNOSTICS]
+MEASURES = [*METRICS, *DIAGNOSTICS, *CENTRED]
 FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
 OUTCOME = [
     "status", "reason", "epochs_done", "seconds", "device", "threads", "torch_version", "kernels", "protocol",
@@ -27,9 +29,12 @@ HISTORY_COLUMNS = [
 ]  # fmt: skip
 
 
-def read_runs(path: str | PathLike) -> pd.DataFrame:
-    """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column, InputError."""
-    return _read(path, RUN_COLUMNS)
+def read_runs(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
+    """runs.parquet: a row a run of an experiment. Raises ValueError for a missing column, InputError.
+
+    lacking: columns that the file may be without, for one that was written before they were there.
+    """
+    return _read(path, RUN_COLUMNS, lacking)
 
 
 def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,9 +47,9 @@ def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(kernels=table["kernels"].astype(object).mask(lacking, "plain"))
 
 
-def read_history(path: str | PathLike) -> pd.DataFrame:
+def read_history(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
     """history.parquet: a row a run and logged epoch, epoch 0 the initialisation. As `read_runs`."""
-    return _read(path, HISTORY_COLUMNS)
+    return _read(path, HISTORY_COLUMNS, lacking)
 
 
 def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,7 +57,7 @@ def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.Data
     return read_runs(runs), read_history(history)
 
 
-def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
+def _read(path: str | PathLike, columns: list[str], lacking: Collection[str]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
@@ -60,7 +65,7 @@ def _read(path: str | PathLike, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
     if "kernels" in columns and "status" in table:
         table = with_kernels(table)
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in columns if name not in table.columns and name not in lacking]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")
     return table

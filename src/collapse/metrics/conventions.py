@@ -179,7 +179,7 @@ CONVENTIONS: dict[str, dict[str, Metric]] = {
     "further": {
         "NC1_test": further.nc1_test,
         "VCI": further.vci,
-        "NC2W_centred": further.nc2w_centred,
+        **further.CENTRED,
         "stable_rank_W": further.stable_rank_w,
         "bias_collapse": further.bias_collapse,
         "GNC2": further.gnc2,

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from collapse.metrics.neural_collapse import (
+    Metric,
+    duality_distance,
     etf_distance,
     gram,
+    nc0,
+    on_weight,
     rounded_singular_values,
     singular_values,
+    unit,
     unit_rows,
     variance_over_spread,
 )
-from collapse.metrics.scale import frobenius_norm, power_of_two
+from collapse.metrics.scale import frobenius_norm, power_of_two, scaled
 
 if TYPE_CHECKING:
     from collapse.metrics.class_statistics import ClassStatistics
@@ -71,10 +76,36 @@ def vci(statistics: ClassStatistics) -> float:
     return float(np.trace(np.linalg.solve(alone_RR + between_RR, alone_RR)) / len(between_RR))
 
 
+def centred_weight(weight_KD: np.ndarray) -> np.ndarray:
+    """W_c = (I - J/K) W up to a power of two; zero where only rounding is left of it.
+
+    The loss does not see the rest, (J/K) W, which adds the same to every logit of a sample. The bound is that
+    of a numerical rank: max(K, p) eps times the norm of W.
+    """
+    rows_KD = scaled(weight_KD)
+    centred_KD = rows_KD - rows_KD.mean(0)
+    bound = max(rows_KD.shape) * np.finfo(np.float64).eps * np.linalg.norm(rows_KD)
+    return centred_KD if np.linalg.norm(centred_KD) > bound else np.zeros_like(centred_KD)
+
+
+def gauge_share(weight_KD: np.ndarray) -> float:
+    """||W^T 1||^2 / (K ||W||_F^2), the share of ||W||_F^2 that the loss does not see. 0 at collapse.
+
+    W = W_c + (J/K) W with ||W||^2 = ||W_c||^2 + ||W^T 1||^2 / K, so 1 for equal rows. NC3 follows from it and
+    NC3_centred: NC3^2 = 2 - (2 - NC3_centred^2) sqrt(1 - gauge_share).
+    """
+    share = nc0(unit(weight_KD)) ** 2 / len(weight_KD)
+    return float(np.minimum(share, 1.0))  # of equal rows, to rounding
+
+
+def nc3_centred(statistics: ClassStatistics) -> float:
+    """NC3 of the weight rows less their mean row, ||W_c / ||W_c||_F - M^T / ||M||_F||_F. 0 at collapse."""
+    return duality_distance(centred_weight(statistics.weight_KD), statistics.centred_means_KD)
+
+
 def nc2w_centred(statistics: ClassStatistics) -> float:
     """NC2W of the weight rows less their mean row (Zhou et al., 2022). 0 at perfect collapse."""
-    weight_KD = statistics.weight_KD
-    return etf_distance(gram(weight_KD - weight_KD.mean(0)))
+    return etf_distance(gram(centred_weight(statistics.weight_KD)))
 
 
 def stable_rank_w(statistics: ClassStatistics) -> float:
@@ -108,3 +139,11 @@ def gnc3(statistics: ClassStatistics) -> float:
     if np.linalg.norm(means_KD, axis=1).min() < means_KD.size * np.finfo(np.float64).eps:
         return np.nan  # the direction of a mean that is rounding alone
     return float(1 - np.mean(np.sum(unit_rows(statistics.weight_KD) * unit_rows(means_KD), axis=1)))
+
+
+# Of every run beside the reported metrics: what the row sum of W does to NC2W and NC3.
+CENTRED: dict[str, Metric] = {
+    "gauge_share": on_weight(gauge_share),
+    "NC2W_centred": nc2w_centred,
+    "NC3_centred": nc3_centred,
+}

@@ -36,7 +36,7 @@ def nc0(weight_KD: np.ndarray) -> float:
 
 def nc0_normalised(weight_KD: np.ndarray) -> float:
     """(1/p) ||W^T 1||_2 / ||W||_F, without the scale of W (paper, figures 21 and 22). 0 at collapse."""
-    return nc0(_unit(weight_KD)) / weight_KD.shape[1]
+    return nc0(unit(weight_KD)) / weight_KD.shape[1]
 
 
 def etf_distance(matrix_KK: np.ndarray) -> float:
@@ -47,7 +47,7 @@ def etf_distance(matrix_KK: np.ndarray) -> float:
     """
     num_classes = len(matrix_KK)
     simplex_KK = (np.eye(num_classes) - 1 / num_classes) / np.sqrt(num_classes - 1)
-    return float(norm(_unit(matrix_KK) - simplex_KK))
+    return float(norm(unit(matrix_KK) - simplex_KK))
 
 
 def gram(rows_KD: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def rounded_singular_values(rows_KD: np.ndarray) -> np.ndarray:
     return np.where(values_K > bound, values_K, 0.0)
 
 
-def _unit(matrix: np.ndarray) -> np.ndarray:
+def unit(matrix: np.ndarray) -> np.ndarray:
     """X / ||X||_F; NaN for X = 0."""
     matrix = scaled(matrix)
     return matrix / norm(matrix) if matrix.any() else np.full(matrix.shape, np.nan)
@@ -182,12 +182,17 @@ def nc2wa(statistics: ClassStatistics) -> float:
     return angle_deviation(statistics.weight_KD)
 
 
+def duality_distance(weight_KD: np.ndarray, means_KD: np.ndarray) -> float:
+    """||W / ||W||_F - M^T / ||M||_F||_F. NaN where either is zero."""
+    return float(norm(unit(weight_KD) - unit(means_KD)))
+
+
 def nc3(statistics: ClassStatistics) -> float:
     """Self-duality: ||W / ||W||_F - M^T / ||M||_F||_F (paper, eq. 10). 0 at perfect collapse.
 
     sqrt(2) when W and M are orthogonal, as they nearly are at initialisation; never above 2.
     """
-    return float(norm(_unit(statistics.weight_KD) - _unit(statistics.centred_means_KD)))
+    return duality_distance(statistics.weight_KD, statistics.centred_means_KD)
 
 
 def nc4(statistics: ClassStatistics) -> float:

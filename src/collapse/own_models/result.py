@@ -142,7 +142,7 @@ def reason(metric: Metric, value: float, statistics: ClassStatistics) -> str:
         return f"not measured, it needs {lacking}"
     if math.isinf(value) and metric in OF_DIRECTIONS:
         return "infinite, the centred class means do not span all their directions"
-    return "undefined (0/0 or overflow): zero weights, coinciding class means, or huge values"
+    return "undefined (0/0 or overflow): zero weights, coinciding weight rows or class means, or huge values"
 
 
 def what_lacks(metric: Metric, statistics: ClassStatistics) -> str:

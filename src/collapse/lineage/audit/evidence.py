@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from collapse.files.errors import InputError
 from collapse.lineage.audit import links
-from collapse.lineage.audit.cells import read_parquet
 from collapse.lineage.audit.links import Link
-from collapse.measuring.definitions import as_defined_now
-from collapse.measuring.evidence_files import ABOUT, HISTORY, RUNS, TABLES, EvidenceError, read_about
+from collapse.measuring.evidence_files import ABOUT, TABLES, EvidenceError, read_about
 from collapse.records.provenance import RecordError, read_record
 
 EVIDENCE = "evidence"
@@ -61,10 +60,12 @@ def abouts(chain: Iterable[Link]) -> list[dict[str, Any]]:
 
 def runs_table(link: Link) -> pd.DataFrame | None:
     """The runs of a folder of evidence, their metrics as the code defines them now; None if it is damaged."""
-    runs, history = (read_parquet(link.folder / name) for name in (RUNS, HISTORY))
-    if runs is None or history is None or not (about := abouts([link])):
+    from collapse.measuring.evidence_tables import read_evidence  # torch: nothing else here waits for it
+
+    try:
+        return None if link.problems else read_evidence(link.folder).runs
+    except InputError:
         return None
-    return as_defined_now(runs, history, definitions=about[0].get("definitions", 1))
 
 
 def made(chain: Iterable[Link], key: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from collapse.lineage.audit.cells import plain, read_parquet
 from collapse.lineage.audit.links import Link
 from collapse.measuring.evidence_files import RUNS
 from collapse.metrics.conventions import CONVENTIONS, DIAGNOSTICS
+from collapse.metrics.further import CENTRED
 from collapse.records.provenance import commit_words
 from collapse.study.runs import SETTINGS
 
@@ -137,7 +138,7 @@ def metric_facts(found: Lineage) -> dict[str, Any] | None:
     names = sorted(names | {about["convention"] for about in evidence.abouts(found.links)})
     if len(names) != 1:
         return {"conventions": names} if names else None
-    known = CONVENTIONS[names[0]] | DIAGNOSTICS
+    known = CONVENTIONS[names[0]] | DIAGNOSTICS | CENTRED
     metric = re.sub("_(init|change)$", "", found.subject.get("column") or "")
     if metric not in known:
         return {"convention": names[0]}
