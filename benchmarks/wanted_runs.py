@@ -10,6 +10,9 @@ import pandas as pd
 from collapse.study.runs import run_table
 
 
+BEST_KNOWN = ("MuonW", "MuonHiddenW", "LionW", "AdamW", "SOAPW", "ShampooW", "MARSW")
+
+
 class Wanted(NamedTuple):
     """A run of a study's experiment by its key, and with which kernels: as params.yaml says, or fused."""
 
@@ -20,7 +23,8 @@ class Wanted(NamedTuple):
 
 
 def wanted_runs(parameters: Mapping[str, Any], reported: Mapping[str, Any]) -> list[Wanted]:
-    """The order: table 2's last three; its first three with fused kernels; figure 5; table 5; other seeds.
+    """The order: table 2's last three; its first three with fused kernels; figure 5; table 5; other seeds; then
+    the optimizers that the paper leaves open, the best known first.
 
     reported: the numbers of reference/reported.yaml, which name the runs of table 5.
     """
@@ -35,6 +39,7 @@ def wanted_runs(parameters: Mapping[str, Any], reported: Mapping[str, Any]) -> l
         *wanted("core", corners_first(heatmap)),
         *wanted("paper", runs_of_table_5(grid, reported["table5"])),
         *wanted("core", of_experiment(core, "seeds")),
+        *wanted("core", best_known_first(of_experiment(core, "optimizers"))),
     ]
 
 
@@ -46,6 +51,12 @@ def of_experiment(table: pd.DataFrame, experiment: str) -> pd.DataFrame:
 def wanted(study: str, runs: pd.DataFrame, *, kernels: str | None = None) -> list[Wanted]:
     """These runs, in their order."""
     return [Wanted(study, row.experiment, row.key, kernels) for row in runs.itertuples()]
+
+
+def best_known_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """The same runs, those of the optimizers in BEST_KNOWN before the others."""
+    places = {name: place for place, name in enumerate(BEST_KNOWN)}
+    return runs.loc[runs.optimizer.map(places).fillna(len(places)).sort_values(kind="stable").index]
 
 
 def corners_first(heatmap: pd.DataFrame) -> pd.DataFrame:
