@@ -9,7 +9,6 @@ import pandas as pd
 
 from collapse.study.runs import run_table
 
-
 BEST_KNOWN = ("MuonW", "MuonHiddenW", "LionW", "AdamW", "SOAPW", "ShampooW", "MARSW")
 
 
@@ -23,8 +22,8 @@ class Wanted(NamedTuple):
 
 
 def wanted_runs(parameters: Mapping[str, Any], reported: Mapping[str, Any]) -> list[Wanted]:
-    """The order: table 2's last three; its first three with fused kernels; figure 5; table 5; other seeds; then
-    the optimizers that the paper leaves open, the best known first.
+    """The order: table 2's last three; its first three with fused kernels; figure 5; table 5; other seeds;
+    then the optimizers that the paper leaves open, the best known first.
 
     reported: the numbers of reference/reported.yaml, which name the runs of table 5.
     """
