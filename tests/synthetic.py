@@ -21,6 +21,7 @@ OPTIMIZERS = ("SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW")
 MOMENTA = (0.0, 0.5, 0.7, 0.9, 0.95, 0.98)
 COUPLED_DECAYS = (0.0, 0.00005, 0.0005, 0.005, 0.05, 0.5)
 DECOUPLED_DECAYS = (0.0, 0.0005, 0.05, 0.5, 5.0, 10.0)
+SEEDS = (3141, 1, 2, 3, 4)
 INITIAL = {"NC0": 1.7538, "NC1": 7.0, "NC2": 0.80, "NC3": 1.414, "NC4": 0.3}
 EPOCHS = (0, 1, 2, 5, 10, 20, 40, 66, 80, 100, 133, 150, 175, 200)
 SUM_OF_RATES = 34411.0  # of the schedule over 200 epochs of 469 steps, at rate 1
@@ -98,6 +99,14 @@ def _ablations():
     imagenet = {"architecture": "ResNet50", "dataset": "ImageNet", "epochs": 90}
     for setting in itertools.product(("Adam", "AdamW"), (0.0003,), (0.0, 0.5, 0.9), (0, 1e-5, 1e-4, 1e-3)):
         yield "imagenet", setting, imagenet
+    for rate, momentum in ((0.01, 0.0), (0.005, 0.5), (0.003, 0.7), (0.001, 0.9), (5e-4, 0.95), (2e-4, 0.98)):
+        for seed in SEEDS:
+            yield "momentum_control", ("SGD", rate, momentum, 0.005), {"seed": seed}
+    for rate, decay, epsilon in ((0.003, 0.0113, 1e-8), (0.003, 0.0113, 1e-4), (0.03, 0.00113, 0.01)):
+        yield "epsilon", ("AdamW", rate, 0.9, decay), {"epsilon": epsilon}
+    for seed, name in itertools.product(SEEDS, OPTIMIZERS):
+        rate = 0.0679 if name.startswith("SGD") else 0.001
+        yield "seeds", (name, rate, 0.9, 0.0005), {"seed": seed}
 
 
 def fail(runs: pd.DataFrame, rows: pd.Series, *, status: str, reason: str) -> pd.DataFrame:

@@ -26,6 +26,9 @@ from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import target_settings
 from collapse.study.parameters import ParameterError
 
+CLAIMS = [f"C{n}" for n in range(1, 13)]
+CLAIMS.insert(5, "C5c")
+
 
 @pytest.fixture(scope="module")
 def study():
@@ -41,10 +44,10 @@ def settings(parameters):
 def test_every_claim_has_a_statement_a_criterion_and_a_finding(study, settings):
     settings.pop("alternatives")
     found = findings(*study, THEOREMS, **settings)
-    assert list(found) == list(STATEMENTS) == list(CRITERIA) == [f"C{n}" for n in range(1, 13)]
+    assert list(found) == list(STATEMENTS) == list(CRITERIA) == CLAIMS
     verdicts = {name: finding.verdict for name, finding in found.items()}
     assert verdicts["C1"] == verdicts["C3"] == verdicts["C7"] == HOLDS  # as the made-up study was made
-    assert verdicts["C6"] == verdicts["C10"] == verdicts["C11"] == NOT_TESTABLE
+    assert verdicts["C5c"] == verdicts["C6"] == verdicts["C10"] == verdicts["C11"] == NOT_TESTABLE
     assert found["C6"].words == "this study has no run of interpolation"
     assert all(finding.effect for finding in found.values() if finding.verdict != NOT_TESTABLE)
 
@@ -54,7 +57,7 @@ def test_few_valid_runs_never_crash(study, settings, num_runs):
     runs, history = study
     few = fail(runs, runs.index >= num_runs, status="diverged", reason="loss is not finite in epoch 1")
     table = judged_claims(few, history, THEOREMS, {"grid": None}, **settings)
-    assert (table["row"] == "verdict").sum() == 12
+    assert (table["row"] == "verdict").sum() == len(CLAIMS)
     verdicts = table[table["row"] == "verdict"].set_index("claim")
     assert verdicts.loc["C3", "verdict"] == NOT_TESTABLE
     if num_runs == 0:
@@ -62,7 +65,7 @@ def test_few_valid_runs_never_crash(study, settings, num_runs):
             verdicts.loc["C9", "words"].startswith("no valid run here: ")
             and "diverged" in verdicts.loc["C9", "words"]
         )
-    assert len(print_claims(table)) == 12 and terminal_lines(table, note=None, details=True)
+    assert len(print_claims(table)) == len(CLAIMS) and terminal_lines(table, note=None, details=True)
 
 
 def test_a_study_without_runs_is_not_testable(study, settings):
@@ -140,7 +143,7 @@ def test_the_script_and_the_command_write_the_same_table(
     )
     runpy.run_path(str(SCRIPTS / "tables" / "claims.py"), init_globals={"snakemake": job})
     written = pd.read_csv(tmp_path / "csv")
-    assert len(print_claims(written)) == 12
+    assert len(print_claims(written)) == len(CLAIMS)
     assert (
         (tmp_path / "markdown").read_text(encoding="utf-8").startswith("**Claims**\n\n*its scale*\n\n| Claim")
     )

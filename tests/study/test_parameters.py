@@ -218,6 +218,7 @@ def exposure(row):
 PAPERS_RATES = {
     "momentum_heatmap": 0.001,
     "momentum_dynamics": 0.001,
+    "momentum_control": 0.01,  # over 1 - momentum
     "zero_weight_decay": 0.01,
     "vit": 0.001,
 }
@@ -238,6 +239,8 @@ def test_scaled_decay_keeps_the_papers_exposure(parameters, study):
                     continue
                 if name == "long_training" and ours["epochs"] == max(row["epochs"]):
                     continue  # the decay of the shorter run
+                if name == "momentum_control":
+                    ours = ours | {"learning_rate": ours["learning_rate"] / (1 - row["momentum"])}
                 rate = 0.001 if (name, row["optimizer"]) == ("long_training", "SGD") else None
                 if name == "zero_weight_decay" and row["weight_decay"] == 0:
                     continue

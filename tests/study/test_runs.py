@@ -91,6 +91,7 @@ def test_experiments_share_runs(parameters):
     counts = {name: n for name, n in counts.items() if name not in ("all (distinct)", "imagenet")}
     assert counts == {
         "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "momentum_dynamics": 7, "interpolation": 6,
+        "momentum_control": 30, "epsilon": 3, "seeds": 30,
         "zero_weight_decay": 8, "long_training": 36, "mlp": 15, "ufm": 72, "vit": 84,
     }  # fmt: skip
 
@@ -111,7 +112,7 @@ def test_packs_hold_every_run_once(parameters):
     keys = [run["key"] for pack in packs.values() for run in pack]
     assert len(keys) == len(set(keys)) == table.key.nunique()
     first = next(iter(packs.values()))[0]
-    assert first["coupled_fraction"] is None and first["learning_rate"] == 0.001
+    assert first["coupled_fraction"] is None and first["learning_rate"] == 0.003
 
 
 def test_keys_follow_content(parameters):

@@ -1,5 +1,5 @@
 rule claims:
-    """The paper's claims C1 to C12, judged on this study (section 3, appendix D)."""
+    """The paper's claims C1 to C12 and the control C5c, judged on this study (section 3, appendix D)."""
     input:
         runs=f"{RESULTS}/runs.parquet",
         history=f"{RESULTS}/history.parquet",

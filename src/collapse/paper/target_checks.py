@@ -26,6 +26,7 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
     experiments = {name for study in parameters["studies"].values() for name in study["experiments"]}
     known = {
         "experiment": experiments,
+        "beside": experiments,
         "dataset": set(DATASETS),
         "optimizer": set(OPTIMIZERS),
         "optimizers": set(OPTIMIZERS),

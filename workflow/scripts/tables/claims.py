@@ -1,4 +1,4 @@
-"""The paper's claims C1 to C12 judged on the study."""
+"""The paper's claims C1 to C12, and the control C5c, judged on the study."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +28,9 @@ def make(
     least_share: float,
     little: float,
     equal_loss: float,
+    equivalence: float,
+    most_momentum: float,
+    level: float,
     equal_accuracy: float,
     least_r2: float,
     least_runs: int,
@@ -56,6 +59,9 @@ def make(
         least_share=least_share,
         little=little,
         equal_loss=equal_loss,
+        equivalence=equivalence,
+        most_momentum=most_momentum,
+        level=level,
         equal_accuracy=equal_accuracy,
         least_r2=least_r2,
         least_runs=least_runs,

@@ -1,4 +1,4 @@
-"""The paper's claims C1 to C12, each judged by a pure function on whatever study was run.
+"""The paper's claims C1 to C12 and the control C5c, each judged by a pure function on whatever study was run.
 
 To add one: a function that returns a Finding (collapse.paper.claims.evidence), an entry in STATEMENTS, a
 line in `findings`, and under `analysis:` in targets.yaml the experiments in which it looks.
@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
+from collapse.paper.claims.control import momentum_is_a_rate
 from collapse.paper.claims.decay import (
     ADAPTIVE,
     decay_is_needed,
@@ -41,6 +42,7 @@ STATEMENTS = {
     "C3": "NC0 and NC3 of AdamW and SignumW stay above Adam's and Signum's at any decay, even orders larger.",
     "C4": "SGD and SGDW differ little beside that.",
     "C5": "Momentum strengthens weight decay under SGD, beyond its effect on the loss.",
+    "C5c": "Control of C5: at equal learning rate / (1 - momentum) momentum changes NC3 under SGD by little.",
     "C6": "Moving decay from decoupled to coupled lowers NC0, NC2 and NC3 at equal validation accuracy.",
     "C7": "log NC0 explains over 70% of NC3's variance.",
     "C8": "An AdamW run can reach the smallest NC1 and NC2 while its NC0 grows.",
@@ -57,6 +59,8 @@ CRITERIA = {
     "C3": "so in {least_share:.0%} of untied pairs, and on average at every decoupled decay in every setting",
     "C4": "decoupling moves SGD at most {little:g} times as far as Adam and Signum, in NC3 and log10 NC0",
     "C5": "the same decay takes off a larger part at a larger momentum in {least_share:.0%} of untied pairs",
+    "C5c": "NC3 within a factor {equivalence:g} of that without momentum, up to momentum {most_momentum:g}; "
+    "two one-sided tests over seeds at {level:.0%}, Holm",
     "C6": "so in {least_share:.0%} of untied pairs, test accuracies within {equal_accuracy:g}",
     "C7": "R2 above {least_r2:g} for {architecture} on {dataset}, {least_runs} runs or more",
     "C8": "NC1 and NC2 of one AdamW run within {near:.0%} of the smallest of all, its NC0 above the initial",
@@ -76,6 +80,7 @@ class ClaimExperiments(TypedDict):
     C3: Sequence[str]
     C4: Sequence[str]
     C5: Sequence[str]
+    C5c: Sequence[str]
     C6: Sequence[str]
     C7: Sequence[str]
     C8: Sequence[str]
@@ -99,6 +104,9 @@ def findings(
     least_share: float,
     little: float,
     equal_loss: float,
+    equivalence: float,
+    most_momentum: float,
+    level: float,
     equal_accuracy: float,
     least_r2: float,
     least_runs: int,
@@ -112,12 +120,14 @@ def findings(
     over = {"floor": floor, "bootstrap": bootstrap}
     ordered = over | {"least_share": least_share, "tie": tie}
     r2 = {"architecture": architecture, "dataset": dataset, "least_r2": least_r2, "least_runs": least_runs}
+    equal = {"equivalence": equivalence, "most_momentum": most_momentum, "level": level}
     judges: dict[str, Callable[[pd.DataFrame], Finding]] = {
         "C1": partial(decay_is_needed, metrics=metrics, **over),
         "C2": partial(more_decay_is_lower, **ordered),
         "C3": partial(decoupled_stays_above, counterparts=ADAPTIVE, **ordered),
         "C4": partial(sgd_differs_little, little=little, **over),
         "C5": partial(momentum_strengthens_decay, equal_loss=equal_loss, **ordered),
+        "C5c": partial(momentum_is_a_rate, **equal),
         "C6": partial(coupling_lowers, equal_accuracy=equal_accuracy, **ordered),
         "C7": partial(nc0_explains_nc3, **r2, **over),
         "C8": partial(adamw_collapses_in_part, near=near, floor=floor),

@@ -87,6 +87,7 @@ SETTING_LABELS = {
     "weight_decay": r"weight decay $\lambda$",
     "coupled_fraction": "coupled share of the weight decay",
     "epochs": "epochs",
+    "epsilon": r"$\epsilon$",
     "optimizer": "optimizer",
     "seed": "seed",
 }
