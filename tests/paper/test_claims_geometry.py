@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from claim_rows import OVER, THEOREMS, both, history_of, table, value_of
 
@@ -80,8 +81,30 @@ def test_c12_compares_every_epoch_with_the_closed_form_and_counts_the_theorem_ch
     )
     assert narrow.verdict == HOLDS and "NC0(0) not tested: no network of full size" in narrow.words
     adam = theory_is_exact(table({"width": 0.125}), history_of((1, np.nan)), THEOREMS, **how)
-    assert adam.verdict == NOT_TESTABLE and "no SGD or SGDW run to compare; tested without runs" in adam.words
+    assert adam.verdict == NOT_TESTABLE
+    assert "no run with a closed form of NC0; tested without runs" in adam.words
     diverged = runs.assign(status="diverged", valid=False)
     nothing = theory_is_exact(diverged, history_of((1, 1)), THEOREMS, **how)
     assert nothing.verdict == NOT_TESTABLE and "(1 diverged); tested without runs: 1 of 1" in nothing.words
     assert theory_is_exact(diverged, history_of((1, 1)), broken, **how).verdict == FAILS
+
+
+def test_c12_is_judged_by_optimizer_and_names_those_that_there_are():
+    """SOAPW's row sum carries more rounding: twice the tolerance."""
+    how = {"tolerance": 0.01, "floor": 0.001, "rounding": 0.0, "initial_nc0": 1.7538}
+    names = {"run0": "SGDW", "run1": "MuonW", "run2": "SOAPW"}
+    runs = table(*({"optimizer": name, "width": 0.125} for name in names.values()))
+
+    def judged(**measured):
+        paths = [history_of((2, 2), (measured.get(name, 1.0), 1.0), key=key) for key, name in names.items()]
+        return theory_is_exact(runs, pd.concat(paths), THEOREMS, **how)
+
+    quantity = "largest relative deviation of NC0 from its closed form >= 0.001, beyond 0"
+    found = judged(SOAPW=1.018)
+    assert found.verdict == HOLDS and found.effect["value"] == pytest.approx(0.018)
+    assert "(SGDW, MuonW and SOAPW, 3 runs, 3 epochs)" in found.words
+    assert value_of(found, quantity, "SOAPW, 1 runs, 1 epochs") == pytest.approx(0.018)
+    assert value_of(found, quantity, "MuonW, 1 runs, 1 epochs") == 0
+    assert judged(MuonW=1.018).verdict == FAILS
+    assert judged(SOAPW=1.021).verdict == FAILS
+    assert judged(SGDW=np.nan).verdict == FAILS

@@ -172,7 +172,7 @@ def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> 
 
 
 def with_closed_form(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Adds NC0_closed_form, which under SGD and SGDW is known before training; NaN elsewhere."""
+    """Adds NC0_closed_form, known before training under the optimizers of NC0_RATIOS; NaN elsewhere."""
     settings = runs.set_index("key").to_dict("index")
     history = history.assign(NC0_closed_form=np.nan)
     for key, rows in history.groupby("key", sort=False):

@@ -28,7 +28,7 @@ def final_metrics(chosen: pd.DataFrame, *, of_all: pd.DataFrame, optimizers: Seq
     `chosen` holds the runs shown (several of one optimizer, as seeds, are averaged and their keys
     joined by a space), `of_all` every run they were chosen from, to say why there is none. A
     change is a fraction, final / initial - 1. Columns: optimizer, NC0 ... NC3,
-    NC0_change ... NC3_change, NC0_closed_form (NaN but for SGD and SGDW), status, key.
+    NC0_change ... NC3_change, NC0_closed_form (NaN where theory has none), status, key.
     """
     rows = []
     for optimizer in optimizers:

@@ -25,10 +25,17 @@ def sgd_nc0_ratio(learning_rates: Iterable[float], *, momentum: float, weight_de
 def sgdw_nc0_ratio(learning_rates: Iterable[float], *, momentum: float, weight_decay: float) -> np.ndarray:
     """NC0(t) / NC0(0) under SGD with decoupled weight decay (theorem 3.1): s <- (1 - rate decay) s.
 
-    Momentum has no part in it: the velocity holds gradients alone, whose row sum is zero.
+    Momentum has no part in it: the velocity holds gradients alone, whose row sum is zero. The same holds for
+    every direction of zero row sum (ZERO_ROW_SUM).
     """
     factors = 1 - weight_decay * np.fromiter(learning_rates, dtype=float)
     return np.abs(np.concatenate([[1.0], np.cumprod(factors)]))
 
 
-NC0_RATIOS: dict[str, Callable[..., np.ndarray]] = {"SGD": sgd_nc0_ratio, "SGDW": sgdw_nc0_ratio}
+# Decoupled decay beside a direction of zero row sum, which leaves W^T 1 to the decay alone: SGDW's closed
+# form. table_102 holds each against it, and the other optimizers of decoupled decay, which have none.
+ZERO_ROW_SUM = ("MuonW", "ShampooW", "SOAPW", "MARSMuonW", "AdamSharedW", "AdamCentredW")
+NC0_RATIOS: dict[str, Callable[..., np.ndarray]] = {
+    "SGD": sgd_nc0_ratio,
+    **dict.fromkeys(("SGDW", *ZERO_ROW_SUM), sgdw_nc0_ratio),
+}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
 from collapse.metrics.conventions import alpha
-from collapse.optimizers import OPTIMIZERS
-from collapse.optimizers.layout import Piece
+from collapse.optimizers import OPTIMIZERS, Optimizer
+from collapse.optimizers.layout import Layout, Piece
 
 Gradient = Callable[[np.ndarray], np.ndarray]
 
@@ -27,13 +28,17 @@ def cross_entropy_gradient(
     the entry p - 1 is still exact, minus the sum of the other probabilities: a sign rule sees
     gradients far below the rounding of 1 - p.
     """
-    logits_KN = weight_KD @ features_DN
+    return softmax_error(weight_KD @ features_DN, labels_N) @ features_DN.T
+
+
+def softmax_error(logits_KN: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """softmax(Z) - Y, K x N; its columns sum to zero exactly."""
     odds_KN = np.exp(logits_KN - logits_KN.max(axis=0))
     error_KN = odds_KN / odds_KN.sum(axis=0)
     own = labels_N, np.arange(len(labels_N))
     error_KN[own] = 0.0
     error_KN[own] = -error_KN.sum(axis=0)
-    return error_KN @ features_DN.T
+    return error_KN
 
 
 def simplex_features(*, num_classes: int, feature_scale: float) -> np.ndarray:
@@ -87,19 +92,48 @@ def descend(
     SignGD with coupled decay is Signum at momentum 0, with decoupled decay SignumW at momentum 0.
     dtype: in which the rule computes; the gradient is float64's.
     """
-    entry = OPTIMIZERS[optimizer]
+    shape = np.shape(weight_KD)
+    rule = rule_of(
+        OPTIMIZERS[optimizer],
+        (Piece(0, math.prod(shape), shape, is_head=True),),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        beta2=beta2,
+        epsilon=epsilon,
+    )
+
+    def flat_gradient(flat: np.ndarray) -> np.ndarray:
+        return gradient(flat.reshape(shape)).ravel()
+
+    flats = descend_flat(np.ravel(weight_KD), flat_gradient, rule, learning_rates=learning_rates, dtype=dtype)
+    return (flat.reshape(shape) for flat in flats)
+
+
+def rule_of(
+    entry: Optimizer, layout: Layout, *, momentum: float, weight_decay: float, beta2: float, epsilon: float
+) -> Callable:
+    """An optimizer's update rule with everything but the learning rate fixed."""
     fixed = entry.hyperparameters(
         momentum=momentum, weight_decay=weight_decay, coupled_fraction=None, beta2=beta2, epsilon=epsilon
     )
-    shape = np.shape(weight_KD)
-    if "layout" in entry.takes:
-        fixed["layout"] = (Piece(0, math.prod(shape), shape, is_head=True),)
-    weight, state = torch.from_numpy(np.array(weight_KD, dtype=np.float64)).to(dtype).flatten(), {}
-    yield weight.double().view(shape).numpy()
+    return partial(entry.rule, **fixed, **({"layout": layout} if "layout" in entry.takes else {}))
+
+
+def descend_flat(
+    start: np.ndarray,
+    gradient: Gradient,
+    rule: Callable,
+    *,
+    learning_rates: Iterable[float],
+    dtype: torch.dtype = torch.float64,
+) -> Iterator[np.ndarray]:
+    """All parameters in one vector, from the start on, under an update rule (`rule_of`)."""
+    values, state = torch.tensor(start, dtype=torch.float64).to(dtype), {}
+    yield values.double().numpy()
     for learning_rate in learning_rates:
-        step = torch.from_numpy(gradient(weight.double().view(shape).numpy())).to(dtype).flatten()
-        weight, state = entry.rule(weight, step, state, learning_rate=learning_rate, **fixed)
-        yield weight.double().view(shape).numpy()
+        step = torch.from_numpy(gradient(values.double().numpy())).to(dtype)
+        values, state = rule(values, step, state, learning_rate=learning_rate)
+        yield values.double().numpy()
 
 
 def alphas(weights: Iterable[np.ndarray]) -> np.ndarray:

@@ -75,7 +75,7 @@ def draw(
     one that dashes do ("epochs"); `where` narrows the runs down (collapse.paper.selection), and
     `run_of_smallest` names the metric by which one run an optimizer is chosen. What is missing, or
     shown though undertrained (without `require_valid`), is named below. `closed_form` adds to NC0
-    what theory says of SGD and SGDW, dotted, down to the measured range.
+    what theory says of NC0, dotted, down to the measured range.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, where=where, valid=False)

@@ -67,8 +67,8 @@ CRITERIA = {
     "C9": "NC4 of {least_nc4:g} or more in {least_share:.0%} of valid runs",
     "C10": "order of runs kept in {least_share:.0%} of untied pairs; AdamW above Adam at both lengths",
     "C11": "C3 for AdamW over Adam",
-    "C12": "NC0 within {tolerance:.0%} of its closed form, {rounding:g} of rounding apart; "
-    "NC0(0) = {initial_nc0:g}; every check of table 1",
+    "C12": "NC0 within {tolerance:.0%} (SOAPW twice that) of its closed form, {rounding:g} of rounding "
+    "apart; NC0(0) = {initial_nc0:g}; every check of table 1",
 }
 
 

@@ -26,11 +26,14 @@ from collapse.paper.claims.evidence import (
     usable,
 )
 from collapse.paper.regression import fit_on_log10
-from collapse.paper.selection import outcome
+from collapse.paper.selection import in_a_row, outcome
 from collapse.theory.closed_forms import NC0_RATIOS
 
 PINNED = {"architecture": "ResNet9", "width": 1.0, "seed": 3141}  # with one-channel images
 ONE_CHANNEL = ("MNIST", "FashionMNIST")
+# Of C12's tolerance. SOAP divides by a standard deviation that is rounding in the direction of 1 and a share
+# of 1e-4 of all: in float32 W^T 1 moves by up to 0.4% of its start (tests/theory/test_row_sums.py).
+WIDER = {"SOAPW": 2.0}
 
 
 def nc0_explains_nc3(
@@ -147,13 +150,13 @@ def theory_is_exact(
     rounding: float,
     initial_nc0: float,
 ) -> Finding:
-    """C12: NC0 of SGD and SGDW is known before training; seed and network are the paper's; the theorems.
+    """C12: NC0 is known before training where theory has a closed form; seed and network; the theorems.
 
-    Holds when at every logged epoch of every run that ended the measured NC0 is within the share
-    `tolerance` of the closed form, `rounding` apart, where that is at least `floor`, and at most `floor`
-    where it is below; when NC0 at initialisation is `initial_nc0` to four decimals wherever the
-    paper's network was built; and when all checks of table 1 (`theorems`) hold but those that repeat a
-    misprint.
+    Holds when at every logged epoch of every run of NC0_RATIOS that ended the measured NC0 is within the
+    share `tolerance` of the closed form (SOAPW: twice that), `rounding` apart, where that is at least
+    `floor`, and at most `floor` where it is below; when NC0 at initialisation is `initial_nc0` to four
+    decimals wherever the paper's network was built; and when all checks of table 1 (`theorems`) hold but
+    those that repeat a misprint.
     """
     numbers = _closed_form_numbers(runs, history, tolerance=tolerance, floor=floor, rounding=rounding)
     checks = theorems[~theorems["check"].str.startswith("as printed")]
@@ -162,7 +165,8 @@ def theory_is_exact(
     if not numbers:
         became = _counted_outcomes(runs[runs["optimizer"].isin(list(NC0_RATIOS))])
         verdict = NOT_TESTABLE if met == len(checks) else FAILS
-        return Finding(verdict, f"no SGD or SGDW run to compare{became}; tested without runs: {of_theorems}")
+        words = f"no run with a closed form of NC0{became}; tested without runs: {of_theorems}"
+        return Finding(verdict, words)
     pinned = runs[runs["dataset"].isin(ONE_CHANNEL)].drop_duplicates("key")
     for name, value in PINNED.items():
         pinned = pinned[pinned[name] == value]
@@ -188,28 +192,42 @@ def _counted_outcomes(runs: pd.DataFrame) -> str:
 def _closed_form_numbers(
     runs: pd.DataFrame, history: pd.DataFrame, *, tolerance: float, floor: float, rounding: float
 ) -> list[Number]:
-    """Of all logged epochs of SGD and SGDW runs: deviation above the floor, largest value below it.
-
-    Rounding adds to the row sum of W whatever its size, so the deviation counts from `rounding` on.
-    """
+    """Of all logged epochs of runs with a closed form, then by optimizer where there are several of them."""
     ended = runs[(runs["status"] == "done") & runs["optimizer"].isin(list(NC0_RATIOS))]
     optimizer: Mapping[str, str] = ended.drop_duplicates("key").set_index("key")["optimizer"].to_dict()
     logged = history[history["key"].isin(set(optimizer)) & (history["epoch"] > 0)]
     logged = logged[logged["NC0_closed_form"].notna()]
+    by_name = logged["key"].map(optimizer)
+    how = {"floor": floor, "rounding": rounding}
+    numbers = []
+    for name in NC0_RATIOS:
+        its, wider = logged[by_name == name], WIDER.get(name, 1.0)
+        numbers += _deviations(name, its, tolerance=wider * tolerance, **how)
+    present = [name for name in NC0_RATIOS if (by_name == name).any()]
+    if len(present) < 2:
+        return numbers
+    every = _deviations(in_a_row(present), logged, tolerance=np.inf, **how)
+    return [row | {"holds": None} for row in every] + numbers  # each optimizer has its own tolerance
+
+
+def _deviations(
+    part: str, logged: pd.DataFrame, *, tolerance: float, floor: float, rounding: float
+) -> list[Number]:
+    """NC0's largest deviation from its closed form above the floor, its largest value below it.
+
+    Rounding adds to the row sum of W whatever its size, so the deviation counts from `rounding` on.
+    """
     measured, known = logged["NC0"].astype(float), logged["NC0_closed_form"].astype(float)
     beyond_rounding = ((measured - known).abs() - rounding).clip(lower=0)
     deviation = (beyond_rounding / known).fillna(np.inf)  # no value where there must be one
-    rows = []
-    for part, names in {"SGD and SGDW": list(NC0_RATIOS), **{name: [name] for name in NC0_RATIOS}}.items():
-        its = logged["key"].map(optimizer).isin(names)
-        above, below = its & (known >= floor), its & ~(known >= floor)
-        part = f"{part}, {logged.loc[its, 'key'].nunique()} runs, {int(its.sum())} epochs"
-        if above.any():
-            off, name = deviation[above].max(), f"relative deviation of NC0 from its closed form >= {floor:g}"
-            name += f", beyond {rounding:g}"
-            rows.append(number(part, f"largest {name}", off, n=int(above.sum()), holds=off <= tolerance))
-        if below.any():
-            largest = measured[below].fillna(np.inf).max()
-            name, small = f"largest NC0 at a closed form < {floor:g}", largest <= floor * (1 + tolerance)
-            rows.append(number(part, name, largest, n=int(below.sum()), holds=small))
+    above = known >= floor
+    part, rows = f"{part}, {logged['key'].nunique()} runs, {len(logged)} epochs", []
+    if above.any():
+        off, name = deviation[above].max(), f"relative deviation of NC0 from its closed form >= {floor:g}"
+        name += f", beyond {rounding:g}"
+        rows.append(number(part, f"largest {name}", off, n=int(above.sum()), holds=off <= tolerance))
+    if (~above).any():
+        largest = measured[~above].fillna(np.inf).max()
+        name, small = f"largest NC0 at a closed form < {floor:g}", largest <= floor * (1 + tolerance)
+        rows.append(number(part, name, largest, n=int((~above).sum()), holds=small))
     return rows

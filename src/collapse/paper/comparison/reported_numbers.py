@@ -19,7 +19,7 @@ from collapse.paper.tables import TABLE_METRICS, final_metrics, hyperparameters,
 BELOW, ABOVE = "<-99.5%", ">>100%"  # how the paper prints changes beyond these bounds
 REGRESSION_UNITS = {"n": 1, "beta": 1e-4, "F": 0.1}  # the rest of table 6 has three decimals
 
-# All that NC0 under SGD and SGDW depends on.
+# All that NC0 in closed form depends on.
 NC0_SETTINGS = (
     "optimizer", "learning_rate", "momentum", "weight_decay",
     "schedule", "epochs", "train_size", "batch_size",
