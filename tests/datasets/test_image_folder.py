@@ -378,7 +378,8 @@ def test_without_leaves_an_experiment_out(parameters):
     [
         (["imagnet"], "unknown experiment 'imagnet'; did you mean 'imagenet'"),
         (["grid", "momentum_heatmap", "table_2", "zero_weight_decay", "long_training", "interpolation",
-          "momentum_dynamics", "momentum_control", "mlp", "ufm", "vit", "imagenet"], "no experiment of study demo is left"),
+          "momentum_dynamics", "momentum_control", "mlp", "ufm", "vit", "imagenet"],
+         "no experiment of study demo is left"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_left_out(parameters, without, message):

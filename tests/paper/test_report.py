@@ -8,13 +8,13 @@ from synthetic import make_study
 
 from collapse.paper.html_tables import html_page, html_table
 from collapse.paper.report.first_page import (
-    duration,
     first_page,
     lacking_sentence,
     run_counts,
     scale_sentences,
 )
 from collapse.paper.report.sections import APPENDIX, FURTHER, in_report, item_title, section_of
+from collapse.records.durations import duration
 
 
 def test_a_table_holds_every_cell_as_text():

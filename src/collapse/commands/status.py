@@ -15,8 +15,8 @@ import pandas as pd
 from collapse.commands.plan import run_flops
 from collapse.measuring.collect import last_measured, stacked, with_validity
 from collapse.measuring.evidence_files import require_training
-from collapse.paper.report.first_page import duration
 from collapse.paper.tables import fates
+from collapse.records.durations import duration
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import records, run_table, runs_by_pack, unique_runs, valid_accuracies
 from collapse.training.pack_files import PackPaths

@@ -28,6 +28,11 @@ def is_unwritable(error: Exception) -> bool:
     return number in FULL_OR_READ_ONLY
 
 
+def first_line(error: Exception | str) -> str:
+    """What an error says first, which may go on for pages; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def in_one_line(error: OSError) -> str:
     """An error of the operating system as a user should read it."""
     if is_unwritable(error) and error.filename:

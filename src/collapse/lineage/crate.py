@@ -19,6 +19,7 @@ from rocrate.rocrate import ROCrate
 
 from collapse.files.errors import InputError
 from collapse.records.provenance import PROJECT, RecordError, commit_words, read_record, sha256
+from collapse.study.entries import as_list
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate 0.5",
@@ -177,10 +178,10 @@ def add_job(crate: ROCrate, name: str, record: Record, *, folder: Path) -> Entit
 def add_tool(crate: ROCrate, record: Record) -> Entity:
     """A script, with the digest of the code that ran and the packages that it ran with."""
     tool = add_project_file(crate, record["code"]["script"])
-    tool["version"] = unique([*as_list(tool.get("version")), record["code"]["digest"]])
+    tool["version"] = unique([*as_list(tool.get("version") or []), record["code"]["digest"]])
     packages = {"python": record["environment"]["python"]} | record["environment"]["packages"]
     used = [add_software(crate, name, version) for name, version in packages.items()]
-    tool["softwareRequirements"] = unique([*as_list(tool.get("softwareRequirements")), *used])
+    tool["softwareRequirements"] = unique([*as_list(tool.get("softwareRequirements") or []), *used])
     return tool
 
 
@@ -250,11 +251,6 @@ def latest(records: Mapping[str, Record]) -> Record:
 
 def is_file(entity: Entity) -> bool:
     return "File" in as_list(entity.type)
-
-
-def as_list(value: Any) -> list[Any]:
-    """None: nothing; a list: its members; else the one value."""
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def unique(values: Iterable[Any]) -> list[Any]:

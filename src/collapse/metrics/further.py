@@ -141,7 +141,7 @@ def gnc3(statistics: ClassStatistics) -> float:
     return float(1 - np.mean(np.sum(unit_rows(statistics.weight_KD) * unit_rows(means_KD), axis=1)))
 
 
-# Of every run beside the reported metrics: what the row sum of W does to NC2W and NC3.
+# Of every run beside the reported metrics: how large the row sum of W is, and NC2W and NC3 without it.
 CENTRED: dict[str, Metric] = {
     "gauge_share": on_weight(gauge_share),
     "NC2W_centred": nc2w_centred,

@@ -8,12 +8,12 @@ from typing import Any
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.selection import EXTREMES, in_a_row
 from collapse.paper.targets import (
-    as_list,
     chosen_runs,
     rows_of,
     stand_ins_of,
     values_of,
 )
+from collapse.study.entries import as_list
 from collapse.study.parameters import REFERENCE_STUDY, ParameterError
 
 # How the face of a scaled-down study's figure says that a setting is not the paper's.

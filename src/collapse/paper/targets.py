@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from collapse.optimizers import OPTIMIZERS
+from collapse.study.entries import as_list
 from collapse.study.parameters import REFERENCE_STUDY, ParameterError
 
 ALL = "all"  # of the setting `optimizers`
@@ -149,8 +150,3 @@ def rows_of(
         if all(chosen.values()):
             rows.append(merged | chosen)
     return rows
-
-
-def as_list(value: Any) -> list:
-    """A value, or the values to cross, as a list."""
-    return value if isinstance(value, list) else [value]

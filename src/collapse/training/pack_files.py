@@ -18,7 +18,7 @@ from torch import Tensor
 
 from collapse.files.atomic import write_atomically
 from collapse.files.checksums import tensor_digest
-from collapse.files.errors import InputError
+from collapse.files.errors import InputError, first_line
 
 
 class PackFileError(InputError):
@@ -126,10 +126,6 @@ def unwritable(path: Path, error: Exception) -> PackFileError:
         f"{path} cannot be written ({first_line(error)}); make room or make it writable, then run again: "
         "what was finished is kept"
     )
-
-
-def first_line(error: Exception | str) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def joined(packs: Iterable[Pack], *, keys: Iterable[str]) -> Pack:

@@ -18,8 +18,9 @@ from torch import Tensor
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
 from collapse.datasets.preprocessing import black_pixel
-from collapse.files.errors import InputError
+from collapse.files.errors import InputError, first_line
 from collapse.records.code_digest import code_digest
+from collapse.records.durations import duration
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.records.provenance import commit_words, project_state
 from collapse.study.entries import entries_of
@@ -32,7 +33,6 @@ from collapse.training.pack_files import (
     Pack,
     PackFileError,
     PackPaths,
-    first_line,
     joined,
     key_of,
     prefixed,
@@ -294,10 +294,3 @@ def progress_reporter(runs: Sequence[Run], *, every_seconds: float = 10.0):
         return progress
 
     return report
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, for people."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -11,6 +11,7 @@ from collapse.paper.html_tables import html_table
 from collapse.paper.report.sections import section_of
 from collapse.paper.scale import experiments_by_note
 from collapse.paper.tables import fates
+from collapse.records.durations import duration
 from collapse.records.provenance import environment
 
 # Chromium opens no address of more than 2 MB, and Snakemake's report has each page as its address: those of
@@ -51,12 +52,6 @@ def versions() -> str:
     used = environment()
     packages = ", ".join(f"{name} {used['packages'][name]}" for name in ANALYSED_WITH)
     return f"Python {used['python']}, {packages}; {used['system']}"
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: 5938 is "1:38:58"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def print_counts(counts: pd.DataFrame) -> pd.DataFrame:

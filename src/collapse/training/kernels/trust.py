@@ -16,7 +16,7 @@ from torch import Tensor
 
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
-from collapse.files.errors import InputError
+from collapse.files.errors import InputError, first_line
 from collapse.training.graphed_steps import State, on_device
 from collapse.training.images import DeviceError
 from collapse.training.kernels.named import kernels_named
@@ -51,11 +51,6 @@ def lacks_fused(device: torch.device) -> str:
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return f"Triton has no kernels for the {device.type}"
     return ""
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or "no words").splitlines()[0]
 
 
 def require_fused(wanted: str, device: torch.device) -> None:
