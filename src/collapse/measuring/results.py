@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from collapse.files.errors import InputError
+from collapse.metrics.depth import POINT_METRICS
 from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import DIAGNOSTICS, METRICS
 from collapse.study.runs import SETTINGS
@@ -27,6 +28,7 @@ HISTORY_COLUMNS = [
     "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
     *SPECTRA,
 ]  # fmt: skip
+DEPTH_COLUMNS = ["key", "epoch", "view", "point", "depth", "num_features", *POINT_METRICS]
 
 
 def read_runs(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
@@ -50,6 +52,11 @@ def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
 def read_history(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
     """history.parquet: a row a run and logged epoch, epoch 0 the initialisation. As `read_runs`."""
     return _read(path, HISTORY_COLUMNS, lacking)
+
+
+def read_depth(path: str | PathLike) -> pd.DataFrame:
+    """depth.parquet: a row a run, epoch (0, the initialisation, and the last), view and point."""
+    return _read(path, DEPTH_COLUMNS)
 
 
 def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.DataFrame, pd.DataFrame]:

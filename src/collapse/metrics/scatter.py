@@ -58,6 +58,13 @@ class ClassScatter:
         """Sigma_W on the rows of an orthonormal basis, R x R."""
         return basis_RD @ self.scatter_DD @ basis_RD.T / self.counts_K.sum()
 
+    def total(self) -> Tensor:
+        """Sigma_T, the covariance of all samples about their mean, p x p."""
+        share_K = self.counts_K.double() / self.counts_K.sum()
+        about_KD = self.means_KD - share_K @ self.means_KD
+        between_DD = about_KD.T @ (share_K[:, None] * about_KD)
+        return self.scatter_DD / self.counts_K.sum() + between_DD
+
     def within_alone(self, basis_RD: Tensor) -> np.ndarray:
         """What of it the directions beside the basis do not explain, R x R."""
         return unexplained((self.scatter_DD / self.counts_K.sum()).cpu().numpy(), basis_RD.cpu().numpy())
