@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from collapse.measuring.results import MEASURES, RUN_COLUMNS
+from collapse.measuring.results import DEPTH_COLUMNS, MEASURES, RUN_COLUMNS
 
 BOOTSTRAP = {"resamples": 200, "confidence": 0.95, "seed": 3141}
 OVER = {"floor": 0.001, "bootstrap": BOOTSTRAP}
@@ -16,6 +16,7 @@ SETTING = {
     "coupled_fraction": np.nan, "beta2": 0.999, "epsilon": 1e-8, "schedule": "thirds", "epochs": 200,
     "batch_size": 128, "measure_every": 5, "precision": "float32", "seed": 3141,
 }  # fmt: skip
+NO_DEPTH = pd.DataFrame(columns=DEPTH_COLUMNS)
 THEOREMS = pd.DataFrame({"check": ["alpha", "as printed: limit"], "verdict": ["holds", "fails"]})
 
 

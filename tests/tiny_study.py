@@ -44,6 +44,9 @@ TINY = {
                 {"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": 0.01},
             ]
         },
+        "depth": {
+            "rows": [{"optimizer": ["Adam", "AdamW"], "learning_rate": 0.003, "weight_decay": 0.01}]
+        },
     },
 }  # fmt: skip
 

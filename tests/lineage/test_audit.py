@@ -197,6 +197,8 @@ def test_a_figure_its_runs_and_one_of_them(study, capsys):
     [
         ("results/tiny/runs.parquet", "run table", 1),
         ("results/tiny/history.parquet", "run table", 1),
+        ("results/tiny/depth.parquet", "depth table", 1),
+        ("results/tiny/figures/figure_105.pdf", "figure", 1),
         ("results/tiny/tables/table_2.md", "table", 2),
         ("results/tiny/tables/table_4.html", "table", 2),
         ("results/tiny/tables/claims.csv", "table", 1),
@@ -213,6 +215,22 @@ def test_every_kind_of_file(study, capsys, what, first, files):
     assert found["links"][0]["link"] == first and len(found["links"][0]["files"]) == files
     with_runs = not any(name in what for name in ("table_1", "theory", "datasets"))
     assert (found["links"][-1]["link"] == "dataset" and len(found["runs"]) > 0) == with_runs
+
+
+def test_a_figure_of_depth_to_the_networks_and_the_dataset(study, capsys):
+    figure = "results/tiny/figures/figure_105.png"
+    status, found, _ = lineage(capsys, figure)
+    packs = ["depth"] * 2
+    assert status == 0 and len(found["runs"]) == 2
+    assert [link["link"] for link in found["links"]][:4] == ["figure", "depth table", *packs]
+    assert {"checkpoint", "dataset"} <= {link["link"] for link in found["links"]}
+    assert lineage(capsys, "results/tiny/depth.parquet")[1]["runs"] == found["runs"]
+    measured = pack_of("AdamW") / "depth.parquet"
+    status, found, _ = lineage(capsys, measured)
+    assert status == 0 and [link["link"] for link in found["links"]] == ["depth", "checkpoint", "dataset"]
+    flip(measured)
+    status, found, errors = lineage(capsys, figure)
+    assert status == 1 and broken_links(found) == ["depth"] and str(measured) in errors[0]
 
 
 def test_a_file_of_a_pack(study, capsys):

@@ -8,8 +8,8 @@ import torch
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.trunk import TRUNK_POINTS, trunk_features
 from collapse.measuring import depth as measuring
-from collapse.measuring.collect import collect_depth
 from collapse.measuring.depth import measure_depth, point_statistics, sampled
+from collapse.measuring.depth_table import collect_depth
 from collapse.measuring.results import DEPTH_COLUMNS, read_depth
 from collapse.metrics import depth_sweeps
 from collapse.metrics.conventions import jacot_nc1

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from conftest import ROOT
 from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
-from synthetic import fail, load_script, make_paper
+from synthetic import fail, load_script, make_depth, make_paper
 
 from collapse.paper.selection import select
 from collapse.paper.targets import target_settings, targets_of
@@ -64,7 +64,7 @@ def runs_of(case: str, runs, settings):
 
 def settle(function, runs, history, settings):
     """The function on the tables that it takes, with no warning let pass."""
-    tables = {"runs": runs, "history": history}
+    tables = {"runs": runs, "history": history, "depth": make_depth(runs)}
     taken = [tables[name] for name in inspect.signature(function).parameters if name in tables]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

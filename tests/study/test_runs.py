@@ -6,8 +6,10 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from collapse.architectures.trunk import TRUNK_POINTS
 from collapse.datasets import DATASETS
 from collapse.study import runs
+from collapse.study.depth import WITH_POINTS, depth_packs
 from collapse.study.runs import SETTINGS, run_key, run_minutes, run_table, runs_by_pack, summary, unique_runs
 
 
@@ -90,7 +92,7 @@ def test_experiments_share_runs(parameters):
     counts = summary(table).set_index("experiment").runs.to_dict()
     counts = {name: n for name, n in counts.items() if name not in ("all (distinct)", "imagenet")}
     assert counts == {
-        "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "momentum_dynamics": 7, "interpolation": 6,
+        "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "depth": 6, "momentum_dynamics": 7, "interpolation": 6,
         "momentum_control": 30, "epsilon": 3, "seeds": 30,
         "zero_weight_decay": 8, "long_training": 36, "mlp": 15, "ufm": 72, "vit": 84,
     }  # fmt: skip
@@ -112,7 +114,7 @@ def test_packs_hold_every_run_once(parameters):
     keys = [run["key"] for pack in packs.values() for run in pack]
     assert len(keys) == len(set(keys)) == table.key.nunique()
     first = next(iter(packs.values()))[0]
-    assert first["coupled_fraction"] is None and first["learning_rate"] == 0.003
+    assert first["coupled_fraction"] is None and first["learning_rate"] == 0.0679
 
 
 def test_keys_follow_content(parameters):
@@ -182,3 +184,15 @@ def test_interpolation_is_one_more_axis(parameters):
     table = run_table(parameters, "demo")
     assert table[table.experiment == "interpolation"].coupled_fraction.tolist() == [0, 0.5, 1]
     assert table[table.experiment == "grid"].coupled_fraction.isna().all()
+
+
+def test_the_points_of_depth_are_of_known_architectures(parameters):
+    """Beside the registry of points, which cannot be read without torch."""
+    assert set(TRUNK_POINTS) == set(WITH_POINTS)
+    for study in ("demo", "mini", "core", "paper"):
+        table = run_table(parameters, study)
+        packs = depth_packs(table)
+        keys, of_table_2 = ({*table.key[table.experiment == name]} for name in ("depth", "table_2"))
+        assert {run["key"] for its in packs.values() for run in its} == keys >= of_table_2, "trained once"
+        assert set(packs) <= set(table.pack)
+    assert depth_packs(run_table(parameters, "evidence")) == {}

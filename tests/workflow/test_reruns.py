@@ -1,6 +1,6 @@
 """What makes what run again: a test a row of the table in CONTRIBUTING.md, with the jobs of a dry run.
 
-The tiny study has 4 packs and 28 targets. Dry runs see copies of the study and of the checkout, so that a
+The tiny study has 4 packs and 29 targets. Dry runs see copies of the study and of the checkout, so that a
 test may change any file of either.
 """
 
@@ -28,6 +28,7 @@ from collapse.study.runs import PROTOCOL
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 NOTHING = {}
 PACKS = {"extract_statistics": 4, "measure": 4}  # of the tiny study, from their weights to their metrics
+DEPTH = {"measure_depth": 2, "collect_depth": 1}  # of the two packs with runs of that experiment
 
 
 class Place(NamedTuple):
@@ -89,7 +90,7 @@ def test_any_file_touched(place):
     os.utime(place.study / "targets.yaml")
     assert place.jobs() == NOTHING
     by_time = place.jobs("--max-checksum-file-size", "0")  # Snakemake's own limit is 1 MB
-    assert by_time == everything_after_measure(place.study) | PACKS | {"train": 4}
+    assert by_time == everything_after_measure(place.study) | PACKS | DEPTH | {"train": 4}
 
 
 def test_the_profile_looks_at_the_content_of_the_largest_files():
@@ -176,7 +177,22 @@ def test_the_formula_of_a_metric(place):
         "return etf_distance(gram(statistics.centred_means_KD))",
         "return 2.0",
     )
-    expected = everything_after_measure(place.study) | theory() | {"measure": 4}
+    expected = everything_after_measure(place.study) | theory() | DEPTH | {"measure": 4}
+    assert place.jobs() == expected
+
+
+def test_how_depth_is_measured(place):
+    """The table of depth and what is made of it; nothing is trained, and no other figure is drawn."""
+    expected = DEPTH | {"figure_105": 1, "claims": 1, "key_numbers": 1, "summary": 1}
+    place.edit("src/collapse/architectures/trunk.py", "range(1, 9)", "range(1, 8)")
+    assert place.jobs() == NOTHING, "the points of VGG9, of which there is no run"
+    place.edit("src/collapse/measuring/depth.py", "BATCH = 250", "BATCH = 200")
+    assert place.jobs() == expected
+
+
+def test_a_lost_table_of_depth(place):
+    next((place.study / "results/tiny/packs").glob("*AdamW*/depth.parquet")).unlink()
+    expected = DEPTH | {"measure_depth": 1, "figure_105": 1, "claims": 1, "key_numbers": 1, "summary": 1}
     assert place.jobs() == expected
 
 
@@ -191,7 +207,8 @@ def test_an_added_weight_decay(place):
         parameters["studies"]["tiny"]["experiments"]["grid"]["rows"][1]["weight_decay"].append(1.0)
 
     write_parameters(place.study, add)
-    expected = everything_after_measure(place.study) | {"train": 2, "extract_statistics": 2, "measure": 2}
+    expected = everything_after_measure(place.study) | DEPTH
+    expected |= {"train": 2, "extract_statistics": 2, "measure": 2}
     assert place.jobs() == expected
     result = snakemake(place.study, "results/tiny/runs.parquet", project=place.project)
     assert result.returncode == 0, result.stderr
@@ -209,14 +226,16 @@ def test_a_removed_weight_decay(place):
         parameters["studies"]["tiny"]["experiments"]["grid"]["rows"][1]["weight_decay"].remove(0.1)
 
     write_parameters(place.study, remove)
-    expected = everything_after_measure(place.study) | {"train": 2, "extract_statistics": 2, "measure": 2}
+    expected = everything_after_measure(place.study) | DEPTH
+    expected |= {"train": 2, "extract_statistics": 2, "measure": 2}
     assert place.jobs() == expected
 
 
 def test_other_packs(place):
     """The runs are taken over from the packs of before (tests/workflow/test_workflow.py has it done)."""
     write_parameters(place.study, lambda parameters: parameters.update(pack_by=["architecture"]))
-    expected = everything_after_measure(place.study) | {"train": 1, "extract_statistics": 1, "measure": 1}
+    expected = everything_after_measure(place.study) | DEPTH | {"measure_depth": 1}
+    expected |= {"train": 1, "extract_statistics": 1, "measure": 1}
     assert place.jobs() == expected
 
 
@@ -225,7 +244,7 @@ def test_the_rule_of_an_optimizer(place, monkeypatch, tmp_path):
     place.edit(
         "src/collapse/optimizers/directions.py", "velocity = gradients\n", "velocity = 2 * gradients\n"
     )
-    assert not {"train", "extract_statistics", "measure", "collect"} & set(place.jobs())
+    assert not {"train", "extract_statistics", "measure", "measure_depth", "collect"} & set(place.jobs())
     sgd = optimizers.OPTIMIZERS["SGD"]
 
     @wraps(sgd.direction)
@@ -249,7 +268,7 @@ def test_a_changed_file_of_a_dataset(place):
     changed = bytearray((folder / "Fake.safetensors").read_bytes())
     changed[-1] ^= 1
     (folder / "Fake.safetensors").write_bytes(changed)
-    assert place.jobs() == everything_after_measure(place.study) | PACKS | {"train": 4}
+    assert place.jobs() == everything_after_measure(place.study) | PACKS | DEPTH | {"train": 4}
     weights = next((place.study / "results/tiny/packs").glob("*AdamW*/weights.safetensors"))
     weights.unlink()
     result = snakemake(place.study, str(weights.relative_to(place.study)), project=place.project)

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from tiny_study import planned_jobs, snakemake, write_parameters
 
+from collapse.measuring.results import read_depth
 from collapse.paper.targets import targets_of
 from collapse.study.parameters import load_parameters
 
@@ -43,7 +44,7 @@ def test_the_two_tables(finished):
     history = pd.read_parquet(finished / "results/tiny/history.parquet")
     assert runs.key.nunique() == DISTINCT_RUNS == history.key.nunique()
     assert runs.groupby("experiment").size().to_dict() == {
-        "grid": 13, "momentum_heatmap": 4, "table_2": 4,
+        "grid": 13, "momentum_heatmap": 4, "table_2": 4, "depth": 2,
     }  # fmt: skip
     diverged = runs[runs.learning_rate == 1e12]
     assert diverged.status.tolist() == ["diverged"] and not diverged.valid.any()
@@ -56,6 +57,32 @@ def test_the_two_tables(finished):
     for table in (done, history[history.NC3.notna()]):  # what the row sum does to NC3
         squared = 2 - (2 - table.NC3_centred**2) * np.sqrt(1 - table.gauge_share)
         np.testing.assert_allclose(table.NC3, np.sqrt(squared), atol=1e-9)
+
+
+def test_the_table_of_depth(finished):
+    """Every point of the trunk before and after training, of the runs of that experiment alone."""
+    runs = pd.read_parquet(finished / "results/tiny/runs.parquet")
+    depth = read_depth(finished / "results/tiny/depth.parquet")
+    keys = runs[runs.experiment == "depth"].key
+    assert set(depth.key) == set(keys) and len(keys) == 2
+    assert (depth.groupby(["key", "epoch", "view"]).size() == 7).all() and set(depth.epoch) == {0, 6}
+    first = depth[depth.epoch == 0].drop(columns="key")
+    assert len(first.drop_duplicates()) == len(first) / 2, "one seed, one initialisation"
+    assert depth.NCC_test.between(0, 1).all() and depth.within_over_between.notna().all()
+    claims = pd.read_csv(finished / "results/tiny/tables/claims.csv").query("row == 'verdict'")
+    assert {"D1", "D2"} <= set(claims.claim[claims.verdict != "not testable"])
+
+
+def test_an_architecture_without_points_is_refused_before_any_job(tmp_path):
+    def of_mlp(parameters):
+        row = {"architecture": "MLP", "optimizer": "SGD", "learning_rate": 0.05, "weight_decay": 0}
+        parameters["studies"]["tiny"]["experiments"]["depth"]["rows"].append(row)
+
+    write_parameters(tmp_path, of_mlp)
+    result = snakemake(tmp_path)
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "experiment depth: no points of a trunk are known for MLP" in result.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_progress_line_and_a_log_for_every_job(finished):
@@ -107,7 +134,10 @@ def test_the_paper_lists_its_packs(tmp_path):
     planned = planned_jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
     assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 137
     assert planned["prepare_dataset"] == 6
-    assert sum(name.startswith("figure_") for name in planned) == 57, "and figure 10, which is figure 2"
+    assert planned["measure_depth"] == 6 and planned["collect_depth"] == 1
+    assert sum(name.startswith("figure_") for name in planned) == 58, (
+        "57 of the paper, and figure 10, which is figure 2; figure 105"
+    )
 
 
 def test_what_the_study_lacks_is_said_before_anything_runs(study):

@@ -14,6 +14,7 @@ from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.explorer.template import page_digest
 from collapse.paper.report.sections import EXPLORER_CAPTION, in_report
 from collapse.paper.scale import face_note, scale_notes, target_note
+from collapse.paper.signatures import tables_of
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import (
     aliases_of,
@@ -25,6 +26,7 @@ from collapse.paper.targets import (
 from collapse.records.code_digest import code_digest, yaml_digest
 from collapse.records.code_json import keep_code_digests
 from collapse.records.run_checks import RunError, require_slurm, require_targets
+from collapse.study.depth import depth_packs
 from collapse.study.entries import entries_of, entries_used
 from collapse.study.parameters import (
     COMMAND_LINE,
@@ -47,6 +49,8 @@ try:
     EVIDENCE = evidence_files(config, config["study"])
     config["studies"][config["study"]] = measured_experiments(config, config["study"])
     RUNS = run_table(config, config["study"])
+    PACKS = {} if EVIDENCE else runs_by_pack(RUNS)
+    DEPTH_PACKS = {} if EVIDENCE else depth_packs(RUNS)
 except InputError as error:
     raise WorkflowError(error)
 
@@ -59,9 +63,8 @@ TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
-PACKS = {} if EVIDENCE else runs_by_pack(RUNS)
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
-OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet"]
+OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet", f"{RESULTS}/depth.parquet"]
 OF_TABLES = [
     *expand(f"{RESULTS}/tables/{{table}}.html", table=["table_1", *TABLES, "claims", "comparison"]),
     f"{RESULTS}/summary.html",
@@ -113,7 +116,8 @@ onstart:
     if config["device"] == "cuda" and workflow.local_exec:
         from collapse.training.images import DeviceError, choose_device
 
-        if any(job.rule.name in ("train", "extract_statistics") for job in workflow.dag.needrun_jobs()):
+        on_gpu = ("train", "extract_statistics", "measure_depth")
+        if any(job.rule.name in on_gpu for job in workflow.dag.needrun_jobs()):
             try:
                 choose_device("cuda")
             except DeviceError as error:

@@ -4,8 +4,10 @@ for figure, target in FIGURES.items():
         name:
             figure
         input:
-            runs=f"{RESULTS}/runs.parquet",
-            history=f"{RESULTS}/history.parquet",
+            **{
+                name: f"{RESULTS}/{name}.parquet"
+                for name in tables_of(f"{SCRIPTS}/figures/{target['script']}.py")
+            },
         output:
             pdf=f"{RESULTS}/figures/{figure}.pdf",
             png=report(

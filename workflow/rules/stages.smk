@@ -6,7 +6,7 @@ rule datasets:
 
 
 rule runs:
-    """The two tidy tables of all runs."""
+    """The tidy tables of all runs."""
     input:
         OF_RUNS,
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from collapse.measuring.results import read_results
+from collapse.measuring.results import read_depth, read_results
 from collapse.paper.claims.table import judged_claims, terminal_lines
 from collapse.paper.scale import face_note, scale_notes
 from collapse.paper.targets import target_settings
@@ -19,14 +19,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.study not in parameters["studies"]:
         known = ", ".join(parameters["studies"])
         raise ParameterError(f"unknown study {arguments.study!r}; one of {known}")
-    files = [arguments.results / arguments.study / f"{name}.parquet" for name in ("runs", "history")]
+    files = [arguments.results / arguments.study / f"{name}.parquet" for name in ("runs", "history", "depth")]
     for file in files:
         if not file.is_file():
             raise ParameterError(f"{file}: no such file; run make study STUDY={arguments.study} first")
     settings = target_settings(parameters, arguments.study, parameters["analysis"]["claims"]["settings"])
     theorems = theorem_table(**parameters["theory"]["table_1"]["settings"])
     notes = scale_notes(parameters, arguments.study)
-    table = judged_claims(*read_results(*files), theorems, notes, **settings)
+    runs, history, depth = *read_results(*files[:2]), read_depth(files[2])
+    table = judged_claims(runs, history, theorems, depth, notes, **settings)
     if arguments.csv:
         table.to_csv(sys.stdout, index=False)
     else:

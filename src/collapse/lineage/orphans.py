@@ -11,8 +11,8 @@ from collapse.paper.targets import targets_of
 from collapse.study.runs import run_table
 from collapse.training.pack_lock import holder_lives
 
-OF_PACKS = ("train", "extract_statistics", "measure")  # rules with a job a pack
-OF_STUDY = ("collect", "table_1", "claims", "comparison", "key_numbers", "summary", "theory")
+OF_PACKS = ("train", "extract_statistics", "measure", "measure_depth")  # rules with a job a pack
+OF_STUDY = ("collect", "collect_depth", "table_1", "claims", "comparison", "key_numbers", "summary", "theory")
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 
 

@@ -1,4 +1,4 @@
-"""The tidy tables between training and paper: `runs`, `history` and `depth` (columns: docs/results.md)."""
+"""The two tidy tables between training and paper: `runs` and `history` (columns: README.md)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pandas as pd
 from collapse.measuring.evidence_files import NO_RUNS, same_runs, under_known_keys
 from collapse.measuring.evidence_tables import read_evidence, require_same_metrics
 from collapse.measuring.results import (
-    DEPTH_COLUMNS,
     FIT,
     HISTORY_COLUMNS,
     MEASURES,
@@ -70,12 +69,6 @@ def collect(
     log.info("%s", ", ".join(f"{n} {status}" for status, n in runs.status.value_counts().items()))
     save_table(runs, runs_file)
     save_table(history, history_file)
-
-
-def collect_depth(tables: Sequence[Path], depth_file: Path) -> None:
-    """The packs' tables of depth below each other, an empty one of no packs. Raises PackFileError."""
-    every = stacked(tables, DEPTH_COLUMNS) if tables else pd.DataFrame(columns=DEPTH_COLUMNS)
-    save_table(every, depth_file)
 
 
 def require_all(table: pd.DataFrame, outcomes: pd.DataFrame, *, packs: Path) -> None:

@@ -32,8 +32,8 @@ from collapse.training.images import Images, choose_device, load_images
 from collapse.training.pack_files import of_run, read_tensors, save_table
 
 BATCH = 250  # of the widest point of ResNet9 0.13 GB in float64
-# What of an image's features counts: a channel's mean over the pixels, or all of them.
-VIEWS = {
+# By view (collapse.metrics.depth), a batch's features as rows in float64.
+ROWS = {
     "pooled": lambda features: features.double().reshape(*features.shape[:2], -1).mean(2),
     "whole": lambda features: features.double().flatten(1),
 }
@@ -114,7 +114,7 @@ def swept(
     """One sweep: of every batch each point's features in each view (B x D, float64), and the labels."""
     for batch, labels_B in zip(images.split(BATCH), labels.split(BATCH), strict=True):
         for point, features in trunk_features(network, points, batch).items():
-            for view, rows in VIEWS.items():
+            for view, rows in ROWS.items():
                 yield (point, view), rows(features), labels_B
 
 
@@ -125,7 +125,7 @@ def sampled(network: Network, points: Mapping[int, str], name: Name, images: Ten
     drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:MOST_GRAM_SAMPLES]
     wanted = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, drawn, True)
     rows = [
-        VIEWS[view](trunk_features(network, alone, batch[chosen])[point]).float()
+        ROWS[view](trunk_features(network, alone, batch[chosen])[point]).float()
         for batch, chosen in zip(images.split(BATCH), wanted.split(BATCH), strict=True)
         if chosen.any()
     ]

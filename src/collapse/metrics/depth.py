@@ -14,6 +14,8 @@ import numpy as np
 from collapse.metrics.conventions import jacot_nc1
 from collapse.metrics.neural_collapse import nc1, nc2
 
+# What of an image's features counts: a channel's mean over the pixels, or all of them.
+VIEWS = ("pooled", "whole")
 LEAST_SHARE = 1e-3  # of the largest eigenvalue, for one that counts
 
 

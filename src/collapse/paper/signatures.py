@@ -34,6 +34,12 @@ def schema_of_arguments(file: Path, function: str) -> dict[str, Any]:
     return closed_object(arguments, required=list(arguments))
 
 
+def tables_of(script: str | Path) -> list[str]:
+    """The tables of results that a figure's `draw` takes: "runs" and "history", or "depth"."""
+    found, _ = definition(Path(script), "draw")
+    return [argument.arg for argument in found.args.args]
+
+
 def definition(file: Path, name: str) -> tuple[Any, Path]:
     """The function, class or value behind a name at the top of a file, and the file that has it."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

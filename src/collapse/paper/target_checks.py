@@ -10,6 +10,7 @@ import jsonschema
 
 from collapse.datasets.registry import DATASETS
 from collapse.measuring.results import FIT, MEASURES, RUN_COLUMNS
+from collapse.metrics.depth import POINT_METRICS, VIEWS
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.signatures import schema_of_arguments
 from collapse.paper.targets import ALL
@@ -34,6 +35,9 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
         "metrics": {*MEASURES, *FIT, "running_loss"},
         "pairs": {*MEASURES, *FIT},
         "run_of_smallest": {*MEASURES, *FIT},
+        "point_metrics": set(POINT_METRICS),
+        "view": set(VIEWS),
+        "views": set(VIEWS),
         **{key: set(RUN_COLUMNS) for key in ("line", "dash", "rows_by")},
     }
     theory, tables, figures = parameters["theory"], parameters["tables"], parameters["figures"]

@@ -20,7 +20,7 @@ from collapse.study.entries import entries_used
 from collapse.study.parameters import read_yaml
 from collapse.study.runs import PROTOCOL
 
-RULES_OF_RUNS = ("extract_statistics", "measure", "collect")
+RULES_OF_RUNS = ("extract_statistics", "measure", "measure_depth", "collect", "collect_depth")
 RULES_OF_TABLES = ("key_numbers", "summary")
 
 

@@ -1,10 +1,10 @@
-"""The paper's claims C1 to C12, and the control C5c, judged on the study."""
+"""The paper's claims C1 to C12 and ours beyond it, judged on the study."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from collapse.measuring.results import read_results
+from collapse.measuring.results import read_depth, read_results
 from collapse.paper.claims import ClaimExperiments
 from collapse.paper.claims.evidence import Bootstrap
 from collapse.paper.claims.table import judged_claims, print_claims
@@ -16,6 +16,7 @@ def make(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     theorems: pd.DataFrame,
+    depth: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
     experiments: ClaimExperiments,
@@ -38,6 +39,8 @@ def make(
     least_nc4: float,
     tolerance: float,
     initial_nc0: float,
+    view: str,
+    since: str,
     bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
@@ -48,6 +51,7 @@ def make(
         runs,
         history,
         theorems,
+        depth,
         notes,
         experiments=experiments,
         architecture=architecture,
@@ -69,6 +73,8 @@ def make(
         least_nc4=least_nc4,
         tolerance=tolerance,
         initial_nc0=initial_nc0,
+        view=view,
+        since=since,
         bootstrap=bootstrap,
         alternatives=alternatives,
     )
@@ -78,6 +84,6 @@ if "snakemake" in globals():
     with job(snakemake):
         runs, history = read_results(snakemake.input.runs, snakemake.input.history)
         theorems = pd.read_csv(snakemake.input.theorems)
-        notes = snakemake.params.notes
-        table = make(runs, history, theorems, notes, **snakemake.params.settings)
+        depth = read_depth(snakemake.input.depth)
+        table = make(runs, history, theorems, depth, snakemake.params.notes, **snakemake.params.settings)
         write_target(snakemake, table, print_claims(table))

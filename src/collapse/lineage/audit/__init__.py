@@ -13,6 +13,7 @@ from collapse.lineage.audit import cells, evidence, links
 from collapse.lineage.audit.cells import AuditError
 from collapse.lineage.audit.links import Link
 from collapse.measuring.evidence_files import ABOUT, RUNS
+from collapse.study.depth import EXPERIMENT
 
 KEY = re.compile(r"[0-9a-f]{12}")
 TABLES = (".csv", ".md", ".html")  # what is printed of a table has its numbers beside it
@@ -72,6 +73,8 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
         return of_pack_file(file, folder=folder, row=row)
     if inside[0] in RUN_TABLE:
         first, read = [], [inside[0]]
+    elif inside[0] == links.DEPTH_TABLE:
+        first, read = links.depth_links(folder), list(RUN_TABLE[:1])
     else:
         first, read = own_links(file, folder=folder)
     subject, keys = {"file": str(file)}, None
@@ -84,7 +87,8 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     table = evidence.run_table_links(folder, read)
     runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
     if keys is None:
-        keys = cells.selected_keys(runs, settings_of(first))
+        of_depth = {"experiment": EXPERIMENT} if inside[0] == links.DEPTH_TABLE else {}
+        keys = cells.selected_keys(runs, settings_of(first) or of_depth)
     return through_runs(subject, [*first, *table], runs=runs, keys=narrowed(keys, row), folder=folder)
 
 
@@ -103,6 +107,8 @@ def own_links(file: Path, *, folder: Path) -> tuple[list[Link], list[str]]:
     for name in (entry["file"] for entry in own.record["inputs"] if "of" not in entry):
         if name in RUN_TABLE:
             read.add(name)
+        elif name == links.DEPTH_TABLE:
+            found += links.depth_links(folder)
         else:
             before, its = own_links(links.seen_from(folder, name), folder=folder)
             found, read = found + before, read | set(its)
@@ -142,11 +148,13 @@ def of_pack_file(file: Path, *, folder: Path, row: Sequence[str]) -> Lineage:
     """The lineage of a file of a pack, from the link that it belongs to."""
     sound = links.is_sound(links.run_table_link(folder, RUN_TABLE))
     pack, runs = file.parent.name, cells.run_table(folder, trusted=sound)
-    since = next((name for name, _, files in links.OF_A_PACK if file.name in files), None)
+    first, since = [], next((name for name, _, files in links.OF_A_PACK if file.name in files), None)
+    if file.name == links.DEPTH_TABLE:
+        first, since = [links.pack_depth_link(file, folder)], "checkpoint"
     if since is None or not (runs["pack"] == pack).any():
         raise AuditError(f"{file}: not a file that the workflow makes of a pack")
     keys = narrowed(list(dict.fromkeys(runs.loc[runs["pack"] == pack, "key"])), row)
-    return through_runs({"file": str(file)}, [], runs=runs, keys=keys, folder=folder, since=since)
+    return through_runs({"file": str(file)}, first, runs=runs, keys=keys, folder=folder, since=since)
 
 
 def of_evidence(file: Path, *, row: Sequence[str]) -> Lineage:

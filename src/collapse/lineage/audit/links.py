@@ -18,6 +18,7 @@ from collapse.datasets.registry import DATASETS
 from collapse.records.code_digest import Entries, code_digest
 from collapse.records.provenance import PROJECT, RecordError, read_record, sha256
 
+DEPTH_TABLE = "depth.parquet"  # of a study and of a pack
 OK, CHANGED, MISSING, UNKNOWN = "ok", "changed", "missing", "not recorded"
 # The links of a run from its numbers to its weights: name, record, files of the pack.
 OF_A_PACK = (
@@ -73,6 +74,18 @@ def link(name: str, files: Sequence[Path], *, folder: Path, record: str) -> Link
 def run_table_link(folder: Path, files: Iterable[str]) -> Link:
     """runs.parquet and history.parquet, or those of them that were read."""
     return link("run table", [folder / name for name in files], folder=folder, record="collect")
+
+
+def depth_links(folder: Path) -> list[Link]:
+    """depth.parquet of a study, and those of the packs that it was made of."""
+    table = link("depth table", [folder / DEPTH_TABLE], folder=folder, record="collect_depth")
+    files = {} if table.record is None else hashes(table.record["inputs"], folder=folder)
+    return [table, *(pack_depth_link(file, folder) for file in files)]
+
+
+def pack_depth_link(file: Path, folder: Path) -> Link:
+    """depth.parquet of a pack."""
+    return link("depth", [file], folder=folder, record=f"measure_depth/{file.parent.name}")
 
 
 def is_sound(one: Link) -> bool:

@@ -1,4 +1,4 @@
-"""The paper's claims C1 to C12 and the control C5c, each judged by a pure function on whatever study was run.
+"""The paper's claims C1 to C12 and ours beyond it, each judged by a pure function on whatever study was run.
 
 To add one: a function that returns a Finding (collapse.paper.claims.evidence), an entry in STATEMENTS, a
 line in `findings`, and under `analysis:` in targets.yaml the experiments in which it looks.
@@ -21,6 +21,7 @@ from collapse.paper.claims.decay import (
     more_decay_is_lower,
     sgd_differs_little,
 )
+from collapse.paper.claims.depth import adamw_lies_above, never_rises
 from collapse.paper.claims.evidence import Bootstrap, Finding, not_testable
 from collapse.paper.claims.geometry import (
     adamw_collapses_in_part,
@@ -50,6 +51,8 @@ STATEMENTS = {
     "C10": "Ten times the epochs change none of this.",
     "C11": "The unconstrained features model shows the same split.",
     "C12": "What theory says of NC0 holds exactly.",
+    "D1": "From layer to layer the scatter within classes over that between them never rises.",
+    "D2": "In the deeper layers this ratio is larger under AdamW than under Adam.",
 }
 
 # When a claim holds, with the settings of targets.yaml; the whole of it in the function's docstring.
@@ -69,6 +72,9 @@ CRITERIA = {
     "C11": "C3 for AdamW over Adam",
     "C12": "NC0 within {tolerance:.0%} (SOAPW twice that) of its closed form, {rounding:g} of rounding "
     "apart; NC0(0) = {initial_nc0:g}; every check of table 1",
+    "D1": "at no point of a valid run's trunk is tr Sigma_W / tr Sigma_B above that at the point before, "
+    "by more than {tie:g} of it",
+    "D2": "so in {least_share:.0%} of untied pairs at points from {since} on, and on average at each",
 }
 
 
@@ -87,12 +93,15 @@ class ClaimExperiments(TypedDict):
     C9: Sequence[str]
     C10: Sequence[str]
     C11: Sequence[str]
+    D1: Sequence[str]
+    D2: Sequence[str]
 
 
 def findings(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     theorems: pd.DataFrame,
+    depth: pd.DataFrame,
     *,
     experiments: ClaimExperiments,
     architecture: str,
@@ -114,11 +123,14 @@ def findings(
     least_nc4: float,
     tolerance: float,
     initial_nc0: float,
+    view: str,
+    since: str,
     bootstrap: Bootstrap,
 ) -> dict[str, Finding]:
     """Every claim's finding. theorems: table 1. The settings are those of targets.yaml."""
     over = {"floor": floor, "bootstrap": bootstrap}
     ordered = over | {"least_share": least_share, "tie": tie}
+    trunk = {"depth": depth, "view": view, "tie": tie, **over}
     r2 = {"architecture": architecture, "dataset": dataset, "least_r2": least_r2, "least_runs": least_runs}
     equal = {"equivalence": equivalence, "most_momentum": most_momentum, "level": level}
     judges: dict[str, Callable[[pd.DataFrame], Finding]] = {
@@ -134,10 +146,13 @@ def findings(
         "C9": partial(nc4_follows_accuracy, least_nc4=least_nc4, least_share=least_share),
         "C10": partial(longer_changes_nothing, **ordered),
         "C11": partial(ufm_splits_too, **ordered),
+        "D1": partial(never_rises, **trunk),
+        "D2": partial(adamw_lies_above, since=since, least_share=least_share, **trunk),
     }
     found = {name: on_experiments(judge, runs, experiments[name]) for name, judge in judges.items()}
     exact = {"tolerance": tolerance, "floor": floor, "rounding": rounding, "initial_nc0": initial_nc0}
-    return found | {"C12": theory_is_exact(runs, history, theorems, **exact)}
+    found["C12"] = theory_is_exact(runs, history, theorems, **exact)
+    return {name: found[name] for name in STATEMENTS}
 
 
 def changes_of_verdict(
@@ -145,6 +160,7 @@ def changes_of_verdict(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     theorems: pd.DataFrame,
+    depth: pd.DataFrame,
     *,
     alternatives: Mapping[str, Sequence[float]],
     **settings: Any,
@@ -158,7 +174,8 @@ def changes_of_verdict(
     said: dict[str, list[str]] = {name: [] for name in found}
     for threshold, values in alternatives.items():
         for value in values:
-            for name, other in findings(runs, history, theorems, **{**settings, threshold: value}).items():
+            others = findings(runs, history, theorems, depth, **{**settings, threshold: value})
+            for name, other in others.items():
                 if other.verdict != found[name].verdict:
                     said[name].append(f"{other.verdict} with {threshold} = {value:g}")
     return {name: "; ".join(words) for name, words in said.items()}

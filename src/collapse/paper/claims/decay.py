@@ -129,7 +129,7 @@ def decoupled_stays_above(
     ratio exceeds 1 at every decoupled decay of every setting. `counterparts`: decoupled to coupled.
     """
     valid = usable(runs, floor=floor)
-    pairs = _counterparts(valid[valid["weight_decay"] > 0], counterparts)
+    pairs = counterparts_of(valid[valid["weight_decay"] > 0], counterparts)
     if pairs.empty:
         return not_testable(f"no valid pair of {' or '.join(counterparts)} and its coupled counterpart")
     numbers, summary = [], []
@@ -148,7 +148,7 @@ def decoupled_stays_above(
     return Finding(judged(numbers), words, effect, numbers)
 
 
-def _counterparts(valid: pd.DataFrame, counterparts: Mapping[str, str]) -> pd.DataFrame:
+def counterparts_of(valid: pd.DataFrame, counterparts: Mapping[str, str]) -> pd.DataFrame:
     """Pairs of a coupled run (a) and a decoupled one (b) of at least its decay."""
     found = [
         paired(
@@ -187,7 +187,7 @@ def sgd_differs_little(runs: pd.DataFrame, *, little: float, floor: float, boots
     """
     valid = usable(runs, floor=floor)
     valid = valid[valid["weight_decay"] > 0].assign(log10_NC0=np.log10(valid["NC0"]))
-    adaptive, sgd = _counterparts(valid, ADAPTIVE), _counterparts(valid, {"SGDW": "SGD"})
+    adaptive, sgd = counterparts_of(valid, ADAPTIVE), counterparts_of(valid, {"SGDW": "SGD"})
     matched = sgd[np.isclose(sgd["weight_decay_b"] * (1 - sgd["momentum"]), sgd["weight_decay_a"], rtol=0.01)]
     at = [*SETTING, "weight_decay_a"]
     adaptive, sgd = (pairs[pairs["weight_decay_a"] == pairs["weight_decay_b"]] for pairs in (adaptive, sgd))

@@ -56,13 +56,14 @@ def judged_claims(
     runs: pd.DataFrame,
     history: pd.DataFrame,
     theorems: pd.DataFrame,
+    depth: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
     alternatives: Mapping[str, Sequence[float]],
     **settings: Any,
 ) -> pd.DataFrame:
     """The claims judged with `settings` (`findings`) and at `alternatives`, as a table."""
-    data = runs, history, theorems
+    data = runs, history, theorems, depth
     found = findings(*data, **settings)
     changes = changes_of_verdict(found, *data, alternatives=alternatives, **settings)
     return claims_table(found, changes, settings=settings, notes=notes)

@@ -77,9 +77,17 @@ METRIC_LABELS = {
     "train_loss": "training loss",
     "test_loss": "validation loss",
     "running_loss": "running training loss",
+    "NCC_train": "NCC accuracy, training",
+    "NCC_test": "NCC accuracy, validation",
+    "within_over_between": r"tr $\Sigma_W$ / tr $\Sigma_B$",
+    "numerical_rank": "numerical rank",
+    "stable_rank": "stable rank",
 }
 LOG_METRICS = frozenset(
-    {"NC0", "NC0_normalised", "NC1", "condition_number", "train_loss", "test_loss", "running_loss"}
+    {
+        *("NC0", "NC0_normalised", "NC1", "condition_number", "train_loss", "test_loss", "running_loss"),
+        *("within_over_between", "numerical_rank", "stable_rank"),
+    }
 )
 SETTING_LABELS = {
     "learning_rate": r"learning rate $\eta$",

@@ -1,0 +1,43 @@
+rule measure_depth:
+    """Metrics at every point of the trunk, of the networks of a pack that the experiment depth has."""
+    input:
+        prepared=lambda wildcards: PREPARED[wildcards.pack],
+        weights=f"{RESULTS}/packs/{{pack}}/weights.safetensors",
+    output:
+        depth=f"{RESULTS}/packs/{{pack}}/depth.parquet",
+    log:
+        f"{RESULTS}/logs/measure_depth/{{pack}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_depth/{{pack}}.tsv"
+    conda:
+        "../../envs/collapse.yaml"
+    threads: config["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=lambda wildcards, attempt: attempt * 8000,
+        runtime=lambda wildcards, attempt: attempt * 60,
+    params:
+        runs=lambda wildcards: DEPTH_PACKS[wildcards.pack],
+        code=lambda wildcards: code_digest(
+            f"{SCRIPTS}/measure_depth.py", entries=entries_of(DEPTH_PACKS[wildcards.pack])
+        ),
+    script:
+        "../scripts/measure_depth.py"
+
+
+rule collect_depth:
+    """Join what the packs have of depth into a tidy table, empty in a study without that experiment."""
+    input:
+        tables=expand(f"{RESULTS}/packs/{{pack}}/depth.parquet", pack=DEPTH_PACKS),
+    output:
+        depth=f"{RESULTS}/depth.parquet",
+    log:
+        f"{RESULTS}/logs/collect_depth.log",
+    localrule: True
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        code=code_digest(f"{SCRIPTS}/collect_depth.py"),
+    script:
+        "../scripts/collect_depth.py"
