@@ -13,7 +13,7 @@ KINDS = {
     | {"panels": [{"optimizers": ADAMS, "metric": m} for m in ("NC0", "NC3")], "columns": 2},
     "weight_decay_by_learning_rate": GRID | {"optimizers": ADAMS, "metrics": ["NC0", "NC3"]},
     "metric_scatter": GRID
-    | {"optimizers": SIX, "pairs": [["NC0", "NC3"]], "by_learning_rate": True, "fit": True},
+    | {"optimizers": SIX, "pairs": [["NC0", "NC3"]], "by_learning_rate": True, "fit": True, "floor": False},
     "heatmap": GRID
     | {"experiment": "momentum_heatmap", "optimizer": "SGD"}
     | {"metrics": ["NC0", "NC2", "NC3"], "require_valid": True},
@@ -24,6 +24,7 @@ KINDS = {
         "epoch_scale": "linear",
         "columns": 4,
         "closed_form": True,
+        "step_decay_of": None,
         "require_valid": True,
     },
     "singular_values": TABLE_2

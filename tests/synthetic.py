@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from collapse.measuring.results import DEPTH_COLUMNS, MEASURES, RUN_COLUMNS
+from collapse.optimizers import OPTIMIZERS as REGISTRY
+from collapse.theory.keepers import RowSum, row_sum
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 OPTIMIZERS = ("SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW")
@@ -130,6 +132,28 @@ def _ablations():
         rate = 0.0679 if name.startswith("SGD") else 0.001
         yield "seeds", (name, rate, 0.9, 0.0005), {"seed": seed}
 
+    for seed in (3141, 1, 2):
+        for setting in optimizer_settings():
+            yield "optimizers", setting, {"seed": seed}
+
+
+def optimizer_settings():
+    """Every optimizer but the interpolated and Signum's at two rates and decays, of equal eta lambda."""
+    for name, entry in REGISTRY.items():
+        rates = (0.0679,) if name.startswith("SGD") else (0.001, 0.005)
+        products = (0, 3.395e-5) if entry.weight_decay_kind == "coupled" else (3.395e-5, 1e-4)
+        if not name.startswith("Signum") and entry.weight_decay_kind != "interpolated":
+            yield from ((name, rate, 0.9, product / rate) for rate in rates for product in products)
+
+
+def alike(name: str) -> str:
+    """Which of the six an optimizer behaves like: SGD or SGDW where it keeps the row sum, else Adam or AdamW."""
+    entry = REGISTRY[name]
+    if name in OPTIMIZERS:
+        return name
+    keeps = row_sum(name) in (RowSum.KEPT, RowSum.ROUNDED) and entry.weight_decay_kind != "cautious"
+    return ("SGD" if keeps else "Adam") + "W" * (entry.weight_decay_kind not in ("coupled", "interpolated"))
+
 
 def fail(runs: pd.DataFrame, rows: pd.Series, *, status: str, reason: str) -> pd.DataFrame:
     """A copy of `runs` in which `rows` diverged or failed: no metric was measured."""
@@ -161,8 +185,8 @@ def _run(
     rng, experiment: str, name: str, rate: float, momentum: float, decay: float, **others: object
 ) -> dict:
     fraction, epochs = others.get("coupled_fraction", np.nan), others.get("epochs", 200)
-    closed_form = _closed_form(name, rate, momentum, decay, epochs / 200)
-    like = "Adam" if name == "AdamInterpolated" else name
+    like = alike(name)
+    closed_form = _closed_form(like, rate, momentum, decay, epochs / 200)
     coupled = decay * fraction if name == "AdamInterpolated" else decay
     nc0 = _nc0(rng, like, rate, coupled, closed_form)
     nc3 = float(np.clip(0.75 + 0.16 * np.log10(nc0) + rng.normal(0, 0.06), 0.08, 1.41))
@@ -173,6 +197,8 @@ def _run(
         "NC2": float(np.clip(0.1 + 0.55 * nc3 + rng.normal(0, 0.05), 0.08, 1.15)),
         "NC3": nc3,
         "NC4": float(1 - abs(rng.normal(0, 0.001))),
+        "gauge_share": nc0**2 / (nc0**2 + 20),
+        "NC3_centred": 0.9 * nc3,
     }
     diverged = rate * decay / (1 - 0.5 * momentum) > 0.02 and name != "SGD"
     diverged = diverged or (name == "SGD" and rate * decay / (1 - momentum) > 0.05)
@@ -189,7 +215,7 @@ def _run(
         **{"experiment": experiment, "key": key, "pack": f"{experiment}-{name}-{rate:g}"},
         **{"architecture": "ResNet9", "width": 1.0, "dataset": "FashionMNIST", "image_size": 32},
         **{"train_size": 60000, "augmentation": "none", "optimizer": name, "learning_rate": rate},
-        **{"momentum": momentum, "weight_decay": decay, "coupled_fraction": fraction},
+        **{"momentum": momentum, "weight_decay": decay, "coupled_fraction": fraction, "schedule": "thirds"},
         **{"epochs": epochs, "batch_size": 128, "seed": 3141, "status": status, "reason": reason},
         **{"valid": not reason, "epochs_done": 1 if diverged else epochs, "seconds": 480.0},
         "train_accuracy": np.nan if diverged else (0.9421 if undertrained else 1.0),
@@ -237,7 +263,7 @@ def _history(rng, run: pd.Series) -> list[dict]:
             value = start ** (1 - share) * end**share * wiggle
             row[name] = value if measured or free else np.nan
         row["NC0_closed_form"] = _closed_form(
-            run["optimizer"],
+            alike(run["optimizer"]),
             run["learning_rate"],
             run["momentum"],
             run["weight_decay"],

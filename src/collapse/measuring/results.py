@@ -56,7 +56,7 @@ def read_history(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.D
 
 def read_depth(path: str | PathLike) -> pd.DataFrame:
     """depth.parquet: a row a run, epoch (0, the initialisation, and the last), view and point."""
-    return _read(path, DEPTH_COLUMNS)
+    return _read(path, DEPTH_COLUMNS, ())
 
 
 def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,11 +1,12 @@
-"""A metric against another, a point a run, with a fit (figures 2 = 10, 11-13, 34-36 and their like, 57)."""
+"""A metric against another, a point a run, with a fit (figures 2 = 10, 11-13, 34-36 ..., 57, 103)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from collapse.measuring.results import read_results
 from collapse.paper.figures.axes import log_ticks, share_y, words_in_panel
@@ -24,8 +25,11 @@ from collapse.paper.figures.style import (
 from collapse.paper.regression import LEAST_DISTINCT, fit_on_log10
 from collapse.paper.selection import left_out, select, why_no_valid
 from collapse.records.job import job
+from collapse.theory.keepers import nc3_floor
 
 FEW = {"s": 13, "edgecolors": "white", "linewidths": 0.25, "alpha": 0.9}
+FLOORS: dict[tuple[str, str], Callable] = {("gauge_share", "NC3"): nc3_floor}
+FLOOR = {"color": "black", "linestyle": ":", "linewidth": 0.9}
 MANY = {"s": 5, "linewidths": 0, "alpha": 0.5}
 
 
@@ -41,12 +45,14 @@ def draw(
     pairs: Sequence[Sequence[str]],
     by_learning_rate: bool,
     fit: bool,
+    floor: bool,
 ) -> Figure:
     """A panel a pair [x, y] of metrics and, if asked for, a learning rate.
 
     Axes of metrics that span orders of magnitude are logarithmic. Colour is the optimizer, the
     marker where its weight decay acts. `fit` adds the least-squares line of y on log10 x with its
-    R2 (collapse.paper.regression). Runs with no place on the axes are counted in the panel.
+    R2 (collapse.paper.regression). `floor` draws below which no y can be at an x, where theory says so
+    (`FLOORS`). Runs with no place on the axes are counted in the panel.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
@@ -55,16 +61,19 @@ def draw(
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=2.7 if columns == 1 else 1.8)
+    handles = []
     for axis, (x, y, rate) in zip(axes.flat, panels, strict=False):
         here = every if rate is None else every[every["learning_rate"] == rate]
         heading = "" if rate is None else rf"$\eta$ = {number_label(rate)}"
         draw_panel(axis, here, x=x, y=y, fit=fit, heading=heading)
+        if floor and (x, y) in FLOORS and len(axis.collections):
+            handles += draw_floor(axis, FLOORS[x, y])
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     if len({y for _, y in pairs}) == 1:
         share_y(axes.flat[: len(panels)])
     shown = [name for name in optimizers if not why_no_valid(every, optimizer=name)]
-    legend_above(figure, optimizer_handles(shown, line=False, marker=True))
+    legend_above(figure, optimizer_handles(shown, line=False, marker=True) + handles)
     remark(figure, left_out(every, optimizers=optimizers))
     return figure
 
@@ -87,6 +96,13 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, x: str, y: str, fit: bool, hea
         words.append(f"{len(valid) - len(shown)} of {len(valid)} not shown")
     axis.set_title("\n".join(filter(None, words)))
     log_ticks(axis)
+
+
+def draw_floor(axis: Axes, floor: Callable) -> list[Line2D]:
+    """The floor over the panel's x, and its legend entry."""
+    across = np.linspace(0, min(axis.get_xlim()[1], 1), 500)
+    axis.plot(across, floor(across), **FLOOR)
+    return [Line2D([], [], label="floor", **FLOOR)]
 
 
 def scale_of(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""A metric at the end of training against weight decay, a line an optimizer (figures 1, 3, ...)."""
+"""A metric at the end of training against weight decay, a line an optimizer (figures 1, 3, ..., 102)."""
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
@@ -21,6 +21,7 @@ from collapse.paper.figures.axes import (
 from collapse.paper.figures.style import (
     LOG_METRICS,
     METRIC_LABELS,
+    SETTING_LABELS,
     band,
     legend_above,
     new_figure,
@@ -30,6 +31,7 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
+from collapse.paper.seeds import words_on_seeds
 from collapse.paper.selection import left_out, select, why_no_valid
 from collapse.records.job import job
 
@@ -37,13 +39,16 @@ from collapse.records.job import job
 class Panel(TypedDict):
     """What one panel shows; `where` as collapse.paper.selection `select` has it.
 
-    In `title`, "{epochs}" stands for the value that the panel's runs have of that column.
+    In `title`, "{epochs}" stands for the value that the panel's runs have of that column. `against` is
+    "step_decay" where the axis is learning rate * weight decay, of which decoupled decay takes that share in
+    a step: optimizers of other learning rates are compared at equal ones.
     """
 
     optimizers: Sequence[str]
     metric: str
     where: NotRequired[Mapping[str, object]]
     title: NotRequired[str]
+    against: NotRequired[str]
 
 
 @paper_style()
@@ -75,11 +80,16 @@ def draw(
             where=panel.get("where"),
             valid=False,
         )
-        sizes = draw_panel(axis, every, optimizers=panel["optimizers"], metric=panel["metric"])
+        every = every.assign(step_decay=every["learning_rate"] * every["weight_decay"])
+        against = panel.get("against", "weight_decay")
+        sizes = draw_panel(
+            axis, every, optimizers=panel["optimizers"], metric=panel["metric"], against=against
+        )
         title = filled_title(panel.get("title", ""), every)
         axis.set_title(title)
         alike.setdefault((panel["metric"], *panel["optimizers"]), []).append(axis)
-        reasons = left_out(every, optimizers=panel["optimizers"], by=["weight_decay"])
+        reasons = left_out(every, optimizers=panel["optimizers"], by=[against])
+        reasons += words_on_seeds(every, shown=every[every["valid"].astype(bool)], what="point")
         remarks += [f"{title}: {reason}" if title else reason for reason in reasons]
         shown |= sizes
         alone += [size == 1 for its in sizes.values() for size in its]
@@ -101,7 +111,9 @@ def filled_title(title: str, runs: pd.DataFrame) -> str:
     return title.format(**{name: text or "no" for name, text in values.items()})
 
 
-def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str) -> dict:
+def draw_panel(
+    axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], metric: str, against: str
+) -> dict:
     """One metric of the valid runs of some optimizers, or words when there is none.
 
     Gives back by optimizer of how many runs each point is.
@@ -115,7 +127,7 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], met
         return {}
     sizes = {}
     for name in optimizers:
-        groups = valid[valid["optimizer"] == name].groupby("weight_decay")[metric]
+        groups = valid[valid["optimizer"] == name].groupby(against)[metric]
         if not len(groups):
             continue
         decays = sorted(groups.groups)
@@ -125,7 +137,8 @@ def draw_panel(axis: Axes, runs: pd.DataFrame, *, optimizers: Sequence[str], met
         axis.plot(decays, mean, **look)
         sizes[name] = [len(groups.get_group(decay)) for decay in decays]
         draw_band(axis, decays, low, high, several=np.array(sizes[name]) > 1, colour=look["color"])
-    decay_axis(axis, valid["weight_decay"])
+    decay_axis(axis, valid[against])
+    axis.set_xlabel(SETTING_LABELS[against])
     steady_range(axis, metric=metric)
     log_ticks(axis)
     return sizes

@@ -6,6 +6,7 @@ import pandas as pd
 
 from collapse.measuring.results import read_depth, read_results
 from collapse.paper.claims import ClaimExperiments
+from collapse.paper.claims.cells import Cells
 from collapse.paper.claims.evidence import Bootstrap
 from collapse.paper.claims.table import judged_claims, print_claims
 from collapse.paper.tables import write_target
@@ -41,6 +42,10 @@ def make(
     initial_nc0: float,
     view: str,
     since: str,
+    soap_tolerance: float,
+    least_ratio: float,
+    most_left: float,
+    cells: Cells,
     bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
@@ -75,6 +80,10 @@ def make(
         initial_nc0=initial_nc0,
         view=view,
         since=since,
+        soap_tolerance=soap_tolerance,
+        least_ratio=least_ratio,
+        most_left=most_left,
+        cells=cells,
         bootstrap=bootstrap,
         alternatives=alternatives,
     )

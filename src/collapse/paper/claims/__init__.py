@@ -13,6 +13,8 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
+from collapse.paper.claims import optimizers
+from collapse.paper.claims.cells import Cells
 from collapse.paper.claims.control import momentum_is_a_rate
 from collapse.paper.claims.decay import (
     ADAPTIVE,
@@ -53,6 +55,7 @@ STATEMENTS = {
     "C12": "What theory says of NC0 holds exactly.",
     "D1": "From layer to layer the scatter within classes over that between them never rises.",
     "D2": "In the deeper layers this ratio is larger under AdamW than under Adam.",
+    **optimizers.STATEMENTS,
 }
 
 # When a claim holds, with the settings of targets.yaml; the whole of it in the function's docstring.
@@ -75,6 +78,7 @@ CRITERIA = {
     "D1": "at no point of a valid run's trunk is tr Sigma_W / tr Sigma_B above that at the point before, "
     "by more than {tie:g} of it",
     "D2": "so in {least_share:.0%} of untied pairs at points from {since} on, and on average at each",
+    **optimizers.CRITERIA,
 }
 
 
@@ -95,6 +99,13 @@ class ClaimExperiments(TypedDict):
     C11: Sequence[str]
     D1: Sequence[str]
     D2: Sequence[str]
+    O1: Sequence[str]
+    O2: Sequence[str]
+    O3: Sequence[str]
+    O4: Sequence[str]
+    O5: Sequence[str]
+    O6: Sequence[str]
+    O7: Sequence[str]
 
 
 def findings(
@@ -125,6 +136,10 @@ def findings(
     initial_nc0: float,
     view: str,
     since: str,
+    soap_tolerance: float,
+    least_ratio: float,
+    most_left: float,
+    cells: Cells,
     bootstrap: Bootstrap,
 ) -> dict[str, Finding]:
     """Every claim's finding. theorems: table 1. The settings are those of targets.yaml."""
@@ -149,9 +164,13 @@ def findings(
         "D1": partial(never_rises, **trunk),
         "D2": partial(adamw_lies_above, since=since, least_share=least_share, **trunk),
     }
+    exact = {"tolerance": tolerance, "floor": floor, "rounding": rounding}
+    judges |= optimizers.judges(
+        soap_tolerance=soap_tolerance, least_ratio=least_ratio, least_share=least_share, most_left=most_left,
+        cells=cells, **exact,
+    )  # fmt: skip
     found = {name: on_experiments(judge, runs, experiments[name]) for name, judge in judges.items()}
-    exact = {"tolerance": tolerance, "floor": floor, "rounding": rounding, "initial_nc0": initial_nc0}
-    found["C12"] = theory_is_exact(runs, history, theorems, **exact)
+    found["C12"] = theory_is_exact(runs, history, theorems, initial_nc0=initial_nc0, **exact)
     return {name: found[name] for name in STATEMENTS}
 
 

@@ -93,6 +93,7 @@ SETTING_LABELS = {
     "learning_rate": r"learning rate $\eta$",
     "momentum": r"momentum $\beta$",
     "weight_decay": r"weight decay $\lambda$",
+    "step_decay": r"$\eta\lambda$",
     "coupled_fraction": "coupled share of the weight decay",
     "epochs": "epochs",
     "epsilon": r"$\epsilon$",

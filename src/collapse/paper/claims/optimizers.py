@@ -1,0 +1,184 @@
+"""Claims O1 to O7: what the optimizers that the paper leaves open do to NC0, predicted before training.
+
+O4 and O5, which compare optimizers over seeds, are in collapse.paper.claims.cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from collapse.optimizers import OPTIMIZERS, WeightDecayKind
+from collapse.paper.claims.cells import Cells, centring_moves_nc0_alone, head_rule_decides
+from collapse.paper.claims.evidence import (
+    COUPLED,
+    Finding,
+    counted,
+    judged,
+    not_testable,
+    number,
+    paired,
+)
+from collapse.paper.optimizer_table import kept_nc0
+from collapse.theory.keepers import RowSum, row_sum
+
+STATEMENTS = {
+    "O1": "Under decoupled decay NC0 is SGDW's closed form for every optimizer that keeps the row sum, "
+    "as Muon, Shampoo and SOAP do.",
+    "O2": "Optimizers that work entry by entry, as Lion, MARS and AdamW, stay above it; so does Muon with "
+    "its head by Adam.",
+    "O3": "Under coupled decay every optimizer lowers NC0.",
+    "O4": "MuonW and MuonHiddenW, which differ in the rule of the head alone, differ in NC0.",
+    "O5": "AdamCentredW, AdamW without the row sum of its direction, differs from AdamW in NC0 alone.",
+    "O6": "Cautious decay keeps NC0 above what decoupled decay gives.",
+    "O7": "In float32 SOAPW without its relative epsilon leaves the closed form.",
+}
+CRITERIA = {
+    "O1": "NC0 within {tolerance:.0%} of the closed form where that is at least {floor:g}, {rounding:g} of "
+    "rounding apart; SOAPW within {soap_tolerance:.0%}",
+    "O2": "NC0 at least {least_ratio:g} times the closed form in {least_share:.0%} of valid runs, and on "
+    "average of each optimizer, where the closed form is at most {most_left:g} NC0(0)",
+    "O3": "NC0 below NC0(0) in {least_share:.0%} of valid runs with decay, and on average of each optimizer",
+    "O4": "MuonHiddenW's NC0 at least {least_ratio:g} times MuonW's in every cell, p at most "
+    "{cells[significance]:g} (exact permutation, Holm); {cells[least_seeds]} seeds or more",
+    "O5": "NC0 differs (exact permutation), and NC3 of centred W is the same within the factor "
+    "{cells[margin]:g} (TOST), p at most {cells[significance]:g} (Holm); {cells[least_seeds]} seeds or more",
+    "O6": "so in {least_share:.0%} of pairs that differ in the kind of decay alone, and on average of each",
+    "O7": "largest relative deviation above {soap_tolerance:.0%}",
+}
+CAUTIOUS = {"SGDCautious": "SGDW", "AdamCautious": "AdamW", "MuonCautious": "MuonW"}
+
+
+def of_kind(runs: pd.DataFrame, kind: WeightDecayKind) -> pd.DataFrame:
+    """The runs, each training once, of optimizers with that kind of decay."""
+    names = [name for name, one in OPTIMIZERS.items() if one.weight_decay_kind is kind]
+    return runs[runs["optimizer"].isin(names)].drop_duplicates("key")
+
+
+def keepers_follow(
+    runs: pd.DataFrame, *, tolerance: float, soap_tolerance: float, floor: float, rounding: float
+) -> Finding:
+    """O1: at the end of every run that ended, NC0 is the closed form within a tolerance, `rounding` apart.
+
+    Of decoupled optimizers that keep the row sum (collapse.theory.keepers). Where the closed form is below
+    `floor`, NC0 must be so too. Adafactor, which nearly keeps it, is shown.
+    """
+    ended = of_kind(runs, WeightDecayKind.DECOUPLED)
+    ended = ended[ended["status"] == "done"]
+    known, nc0 = kept_nc0(ended), ended["NC0"].astype(float)
+    bound = known.clip(lower=floor)
+    beyond = (nc0 - bound).abs().where((known >= floor) | (nc0 > floor), 0) - rounding
+    off = (beyond.clip(lower=0) / bound).fillna(np.inf)  # no value where there must be one
+    limits = {RowSum.KEPT: tolerance, RowSum.ROUNDED: soap_tolerance, RowSum.NEARLY: None}
+    numbers = []
+    for name in ended["optimizer"].unique():
+        if row_sum(name) in limits:
+            its, limit = off[ended["optimizer"] == name], limits[row_sum(name)]
+            holds = None if limit is None else its.max() <= limit
+            quantity = "largest relative deviation of NC0"
+            numbers.append(number(name, quantity, its.max(), n=len(its), holds=holds))
+    tested = [row for row in numbers if row["holds"] is not None]
+    if not any(row["part"] != "SGDW" for row in tested):
+        return not_testable("no optimizer but SGDW that keeps the row sum has ended here")
+    worst = max(tested, key=lambda row: row["value"])
+    words = f"largest deviation {worst['value']:.1e} ({worst['part']}), {len(tested)} optimizers"
+    nearly = [row for row in numbers if row["holds"] is None]
+    words += "".join(f"; {row['part']}, which nearly keeps it: {row['value']:.2g}" for row in nearly)
+    return Finding(judged(numbers), words, worst, numbers)
+
+
+def others_stay_above(
+    runs: pd.DataFrame, *, least_ratio: float, least_share: float, most_left: float, floor: float
+) -> Finding:
+    """O2: decoupled optimizers that do not keep the row sum have NC0 `least_ratio` times the closed form.
+
+    Of valid runs whose closed form is at most `most_left` of NC0(0): where the decay has hardly acted, all
+    are alike.
+    """
+    valid = of_kind(runs[runs["valid"].astype(bool)], WeightDecayKind.DECOUPLED)
+    valid = valid[[row_sum(name) is RowSum.LOST for name in valid["optimizer"]]]
+    known = kept_nc0(valid)
+    valid = valid[known <= most_left * valid["NC0_init"].astype(float)]
+    if valid.empty:
+        return not_testable("no valid run of an optimizer that works entry by entry and has decayed enough")
+    ratio = valid["NC0"].astype(float) / known[valid.index].clip(lower=floor)
+    return _above(valid, ratio, least_ratio, "NC0 over the closed form", least_share=least_share)
+
+
+def _above(
+    runs: pd.DataFrame, ratio: pd.Series, bound: float, quantity: str, *, least_share: float
+) -> Finding:
+    """Whether `ratio` is at least `bound` in most runs, and so is its geometric mean of each optimizer."""
+    enough = (ratio >= bound).mean()
+    share = number(
+        "all", f"{quantity} >= {bound:g}, share", enough, n=len(ratio), holds=enough >= least_share
+    )
+    means = []
+    for name, its in np.log(ratio).groupby(runs["optimizer"], sort=False):
+        mean = float(np.exp(its.mean()))
+        means.append(number(name, f"{quantity}, geometric mean", mean, n=len(its), holds=mean >= bound))
+    least = min(means, key=lambda row: row["value"])
+    each = ", ".join(f"{row['part']} {row['value']:.3g}" for row in means)
+    words = f"{quantity} >= {bound:g} in {counted(share)} runs; {each}"
+    return Finding(judged([share, *means]), words, least, [share, *means])
+
+
+def coupled_lowers(runs: pd.DataFrame, *, least_share: float, floor: float) -> Finding:
+    """O3: of valid runs with coupled decay, NC0 ends below its value at initialisation."""
+    valid = runs[runs["valid"].astype(bool) & (runs["weight_decay"] > 0)].drop_duplicates("key")
+    valid = valid[valid["optimizer"].isin(COUPLED)]
+    if valid.empty:
+        return not_testable("no valid run with coupled decay")
+    ratio = valid["NC0_init"].astype(float) / valid["NC0"].astype(float).clip(lower=floor)
+    return _above(valid, ratio, 1, "NC0(0) / NC0", least_share=least_share)
+
+
+def cautious_stays_above(runs: pd.DataFrame, *, least_share: float, floor: float) -> Finding:
+    """O6: NC0 with cautious decay over that of the run alike but for its decoupled decay."""
+    valid = runs[runs["valid"].astype(bool) & (runs["weight_decay"] > 0)].drop_duplicates("key")
+    valid = valid.assign(NC0=valid["NC0"].astype(float).clip(lower=floor))
+    by_name = {name: valid[valid["optimizer"] == name] for name in valid["optimizer"].unique()}
+    pairs = [
+        paired(by_name[decoupled], by_name[name], apart=["optimizer"])
+        for name, decoupled in CAUTIOUS.items()
+        if name in by_name and decoupled in by_name
+    ]
+    pairs = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()
+    if pairs.empty:
+        return not_testable("no valid pair of cautious and decoupled decay, alike in all else")
+    named, ratio = pairs.rename(columns={"optimizer_b": "optimizer"}), pairs["NC0_b"] / pairs["NC0_a"]
+    return _above(named, ratio, 1, "NC0 cautious / decoupled", least_share=least_share)
+
+
+def soap_needs_its_epsilon(runs: pd.DataFrame) -> Finding:
+    """O7: of float32 alone. No study trains SOAPW without it, so no run says anything."""
+    return not_testable("no study trains SOAPW without its relative epsilon")
+
+
+def judges(
+    *,
+    tolerance: float,
+    soap_tolerance: float,
+    least_ratio: float,
+    least_share: float,
+    most_left: float,
+    floor: float,
+    rounding: float,
+    cells: Cells,
+) -> dict[str, Callable[[pd.DataFrame], Finding]]:
+    """By claim, the function of the runs of its experiments. The settings are those of targets.yaml."""
+    exact = {"tolerance": tolerance, "soap_tolerance": soap_tolerance, "rounding": rounding}
+    above = {"least_ratio": least_ratio, "most_left": most_left}
+    share = {"least_share": least_share, "floor": floor}
+    return {
+        "O1": partial(keepers_follow, **exact, floor=floor),
+        "O2": partial(others_stay_above, **above, **share),
+        "O3": partial(coupled_lowers, **share),
+        "O4": partial(head_rule_decides, least_ratio=least_ratio, cells=cells, floor=floor),
+        "O5": partial(centring_moves_nc0_alone, cells=cells, floor=floor),
+        "O6": partial(cautious_stays_above, **share),
+        "O7": soap_needs_its_epsilon,
+    }
