@@ -28,7 +28,7 @@ from collapse.study.parameters import ParameterError
 
 CLAIMS = [f"C{n}" for n in range(1, 13)]
 CLAIMS.insert(5, "C5c")
-CLAIMS += ["D1", "D2"]
+CLAIMS += ["D1", "D2", *(f"O{n}" for n in range(1, 8))]
 
 
 @pytest.fixture(scope="module")

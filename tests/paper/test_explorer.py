@@ -195,7 +195,7 @@ def test_nothing_comes_from_elsewhere(page):
 @in_browser
 def test_a_study_of_the_papers_size_opens_in_seconds(browser, tmp_path):
     runs, history = paper_size()
-    assert runs["key"].nunique() == 4153 and history["key"].nunique() == 4153
+    assert runs["key"].nunique() == history["key"].nunique() > 4153
     file = tmp_path / "explorer.html"
     file.write_text(page_of(runs, history), encoding="utf-8")
     assert file.stat().st_size < MOST_MEGABYTES * 1e6
