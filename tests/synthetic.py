@@ -147,7 +147,7 @@ def optimizer_settings():
 
 
 def alike(name: str) -> str:
-    """Which of the six an optimizer is like: SGD or SGDW where it keeps the row sum, else Adam or AdamW."""
+    """The one of the six that an optimizer behaves like: SGD(W) where it keeps the row sum, else Adam(W)."""
     entry = REGISTRY[name]
     if name in OPTIMIZERS:
         return name

@@ -42,16 +42,16 @@ def _kept_ratio(run: pd.Series) -> float:
     return float(sgdw_nc0_ratio(rates, momentum=run["momentum"], weight_decay=run["weight_decay"])[-1])
 
 
-def optimizer_rows(runs: pd.DataFrame, *, optimizers: Sequence[str]) -> pd.DataFrame:
+def optimizer_rows(runs: pd.DataFrame, *, optimizers: Sequence[str], floor: float) -> pd.DataFrame:
     """A row a setting of each optimizer: means over its valid runs, which differ in their seed alone.
 
     Columns: optimizer, weight_decay_kind, learning_rate, weight_decay, keeps_row_sum, head, valid, seeds,
     then of NC0, closed_form, ratio and METRICS each the mean and, as ..._sd, the sample deviation (NaN of one
     run); status, keys. NC0, its closed form, their ratio and NC1 are geometric means, with the deviation of
-    the logarithms. closed_form: NC0_closed_form where the run has it, else `kept_nc0`. An optimizer without
-    a run has a row that says so.
+    the logarithms. closed_form: NC0_closed_form where the run has it, else `kept_nc0`; ratio:
+    NaN where it is below `floor`, where NC0 is rounding. An optimizer without a run has a row that says so.
     """
-    measured = _with_closed_form(runs)
+    measured = _with_closed_form(runs, floor=floor)
     rows = [_row(its) for name in optimizers for its in settings_of(measured[measured["optimizer"] == name])]
     nothing = {"seeds": 0, "valid": 0, "status": "no run in this study"}
     rows += [{"optimizer": name} | nothing for name in optimizers if name not in set(runs["optimizer"])]
@@ -68,10 +68,10 @@ def _columns() -> list[str]:
     return [*about, *(each for name in _MEANS for each in (name, f"{name}_sd")), "status", "keys"]
 
 
-def _with_closed_form(runs: pd.DataFrame) -> pd.DataFrame:
+def _with_closed_form(runs: pd.DataFrame, *, floor: float) -> pd.DataFrame:
     known = runs["NC0_closed_form"].astype(float)
     known = known.where(known.notna(), kept_nc0(runs))
-    return runs.assign(closed_form=known, ratio=runs["NC0"].astype(float) / known)
+    return runs.assign(closed_form=known, ratio=runs["NC0"].astype(float) / known.where(known >= floor))
 
 
 def _row(its: pd.DataFrame) -> dict[str, object]:
@@ -104,7 +104,7 @@ def print_optimizers(table: pd.DataFrame) -> pd.DataFrame:
     printed = pd.DataFrame({"Optimizer": table["optimizer"], "Decay": table["weight_decay_kind"].fillna("")})
     for name, heading in (("learning_rate", "η"), ("weight_decay", "λ")):
         printed[heading] = [MISSING if pd.isna(value) else f"{value:.4g}" for value in table[name]]
-    printed["Keeps row sum"] = table["keeps_row_sum"].fillna("")
+    printed["Direction keeps row sum"] = table["keeps_row_sum"].fillna("")
     printed["Head by"] = table["head"].fillna("")
     printed["Seeds"] = [
         f"{row.valid}" if row.valid == row.seeds else f"{row.valid} of {row.seeds}"

@@ -114,6 +114,10 @@ def absences(every: pd.DataFrame, *, optimizers: Sequence[str]) -> list[str]:
     later = [name for name, reason in reasons.items() if reason == f"{name}: {NOT_RUN}"]
     if later:
         words.append(f"{in_a_row(later)}: {NOT_RUN}")
+    without = [name for name in optimizers if name not in set(every["optimizer"])]
+    if without and len(every):
+        words.append(f"no run of {in_a_row(without)} in this study")
+        later += without
     return words + [reason for name, reason in reasons.items() if reason and name not in later]
 
 

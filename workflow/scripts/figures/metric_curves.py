@@ -94,7 +94,7 @@ def draw(
     looks = line_looks(every, optimizers=optimizers, line=line)
     dashes = dash_looks(every, dash=dash)
     rows = -(-len(metrics) // columns)
-    figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
+    figure, axes = new_figure(rows=rows, columns=columns, panel_height=2.7 if columns == 1 else 1.75)
     present = {value: look for value, look in looks.items() if value in set(shown[line])}
     symbol = SETTING_SYMBOLS.get(line) if len(dashes) > 1 else None  # a title would be the dashes' too
     handles = line_handles(present, line=line, symbol=symbol) + dash_handles(dashes, dash=dash)

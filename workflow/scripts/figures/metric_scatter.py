@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse.measuring.results import read_results
-from collapse.paper.figures.axes import log_ticks, share_y, words_in_panel
+from collapse.paper.figures.axes import log_ticks, one_y_range, share_y, words_in_panel
 from collapse.paper.figures.style import (
     LOG_METRICS,
     METRIC_LABELS,
@@ -52,7 +52,7 @@ def draw(
     Axes of metrics that span orders of magnitude are logarithmic. Colour is the optimizer, the
     marker where its weight decay acts. `fit` adds the least-squares line of y on log10 x with its
     R2 (collapse.paper.regression). `floor` draws below which no y can be at an x, where theory says so
-    (`FLOORS`). Runs with no place on the axes are counted in the panel.
+    (`FLOORS`), and gives all panels one y range. Runs with no place on the axes are counted in the panel.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, valid=False)
@@ -72,6 +72,8 @@ def draw(
         axis.remove()
     if len({y for _, y in pairs}) == 1:
         share_y(axes.flat[: len(panels)])
+    elif floor:
+        one_y_range(axes.flat[: len(panels)])
     shown = [name for name in optimizers if not why_no_valid(every, optimizer=name)]
     legend_above(figure, optimizer_handles(shown, line=False, marker=True) + handles)
     remark(figure, left_out(every, optimizers=optimizers))

@@ -18,10 +18,11 @@ def make(
     architecture: str | None,
     dataset: str | None,
     optimizers: Sequence[str],
+    floor: float,
 ) -> pd.DataFrame:
     """A row a setting of each optimizer, over its seeds (collapse.paper.optimizer_table)."""
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
-    return optimizer_rows(select(runs, **chosen, valid=False), optimizers=optimizers)
+    return optimizer_rows(select(runs, **chosen, valid=False), optimizers=optimizers, floor=floor)
 
 
 if "snakemake" in globals():

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from collapse.paper.figures.style import GREY, LOG_METRICS, METRIC_LABELS, SETTING_LABELS, SMALL
 from collapse.paper.selection import in_a_row
@@ -42,7 +50,8 @@ def decay_axis(axis: Axes, decays: Iterable[float]) -> None:
         _break_mark(axis, 0.42 * low)
     else:
         axis.set_xscale("log")
-    axis.set_xticks(list(ticks), list(ticks.values()))
+    axis.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axis.xaxis.set_major_formatter(FixedFormatter(list(ticks.values())))
     axis.xaxis.set_minor_locator(FixedLocator(10.0**powers))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlim(-0.15 * low if has_zero else low / 1.6, high * 1.6)
@@ -90,7 +99,8 @@ def log_ticks(axis: Axes) -> None:
     """Few legible ticks on the logarithmic axes of a finished panel: powers of ten, or 1-2-5."""
     for line in (axis.xaxis, axis.yaxis):
         low, high = sorted(line.get_view_interval())
-        if line.get_scale() != "log" or not 0 < low < high:
+        is_labelled = isinstance(line.get_major_formatter(), FixedFormatter)  # as decay_axis has it
+        if line.get_scale() != "log" or is_labelled or not 0 < low < high:
             continue
         powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         if ((10**powers >= low) & (10**powers <= high)).sum() >= 2:

@@ -181,7 +181,11 @@ def legend_above(
     if not handles:
         return
     lines = any(handle.get_linestyle() not in ("None", "none") for handle in handles)
-    fitting = int(figure.get_figwidth() / (0.86 if lines else 0.72))
+    width = 0.86 if lines else 0.72
+    if len(handles) > int(figure.get_figwidth() / width):  # in rows, a column is as wide as its longest name
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        width = max(width, (0.55 * longest + (5.0 if lines else 3.4)) * SMALL / 72)
+    fitting = int(figure.get_figwidth() / width)
     rows = -(-len(handles) // fitting)
     figure.legend(
         handles=list(handles),
