@@ -205,6 +205,7 @@ def test_a_figure_its_runs_and_one_of_them(study, capsys):
         ("results/tiny/tables/comparison.csv", "table", 2),
         ("results/tiny/summary.html", "page", 1),
         ("results/tiny/tables/table_1.csv", "table", 1),
+        ("results/tiny/tables/table_102.csv", "table", 1),
         ("results/tiny/figures/theory.pdf", "figure", 1),
         ("results/tiny/datasets/Fake.safetensors", "dataset", 1),
     ],

@@ -59,6 +59,7 @@ RESULTS = f"results/{STUDY}"
 # Of the registries, what digests of code cover: what the study uses, and what the theory does.
 ENTRIES = entries_used(config["studies"], STUDY)
 OF_PAPER = entries_used(config["studies"], REFERENCE_STUDY)
+OF_TABLE_102 = OF_PAPER | {"optimizer": sorted(config["theory"]["table_102"]["settings"]["optimizers"])}
 TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
@@ -66,7 +67,9 @@ LACKING = lacking_of(config, STUDY)
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet", f"{RESULTS}/depth.parquet"]
 OF_TABLES = [
-    *expand(f"{RESULTS}/tables/{{table}}.html", table=["table_1", *TABLES, "claims", "comparison"]),
+    *expand(
+        f"{RESULTS}/tables/{{table}}.html", table=["table_1", "table_102", *TABLES, "claims", "comparison"]
+    ),
     f"{RESULTS}/summary.html",
     f"{RESULTS}/metrics.json",
 ]

@@ -24,6 +24,35 @@ rule table_1:
         "../scripts/tables/table_1.py"
 
 
+rule table_102:
+    """What is known of NC0 under the other optimizers, against simulation (docs/optimizer-theory.md)."""
+    output:
+        csv=f"{RESULTS}/tables/table_102.csv",
+        markdown=f"{RESULTS}/tables/table_102.md",
+        html=report(
+            f"{RESULTS}/tables/table_102.html",
+            caption="../report/target.rst",
+            **in_report("table_102", config["theory"]["table_102"]["caption"]),
+        ),
+    log:
+        f"{RESULTS}/logs/table_102.log",
+    localrule: True
+    conda:
+        "../../envs/collapse.yaml"
+    threads: 1
+    params:
+        script=config["theory"]["table_102"]["script"],
+        settings=config["theory"]["table_102"]["settings"],
+        caption=config["theory"]["table_102"]["caption"],
+        note=None,
+        entries=OF_TABLE_102,
+        code=code_digest(
+            f"{SCRIPTS}/tables/{config['theory']['table_102']['script']}.py", entries=OF_TABLE_102
+        ),
+    script:
+        "../scripts/tables/{params.script}.py"
+
+
 rule theory:
     """alpha(t), predicted and simulated (section 3.3)."""
     output:

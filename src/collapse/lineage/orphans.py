@@ -12,7 +12,10 @@ from collapse.study.runs import run_table
 from collapse.training.pack_lock import holder_lives
 
 OF_PACKS = ("train", "extract_statistics", "measure", "measure_depth")  # rules with a job a pack
-OF_STUDY = ("collect", "collect_depth", "table_1", "claims", "comparison", "key_numbers", "summary", "theory")
+OF_STUDY = (
+    "collect", "collect_depth", "table_1", "table_102", "claims", "comparison", "key_numbers", "summary",
+    "theory",
+)  # fmt: skip
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 
 
@@ -41,7 +44,7 @@ def members_of(parameters: Mapping[str, Any], study: str) -> Members:
     return Members(
         packs=set(table.pack) if trains else set(),
         datasets=set(table.dataset) if trains else set(),
-        tables={"table_1", "claims", "comparison", *targets_of(parameters, study, "tables")},
+        tables={"table_1", "table_102", "claims", "comparison", *targets_of(parameters, study, "tables")},
         figures={"theory", *targets_of(parameters, study, "figures")},
         keys=set(table.key),
     )

@@ -42,7 +42,14 @@ def shampoo(
 
 
 def soap(
-    gradients: Tensor, state: State, *, momentum: float, beta2: float, epsilon: float, layout: Layout
+    gradients: Tensor,
+    state: State,
+    rho: float = RHO,
+    *,
+    momentum: float,
+    beta2: float,
+    epsilon: float,
+    layout: Layout,
 ) -> tuple[Tensor, State]:
     """SOAP (Vyas et al. 2024): Adam in the eigenvectors of Shampoo's factors, Q_k.
 
@@ -61,15 +68,15 @@ def soap(
     mean, _, its_moments = moments(gradients, state, momentum=momentum, beta2=beta2)
     _, variance, of_rotated = moments(rotated(gradients), state, momentum=momentum, beta2=beta2)
     root = variance.sqrt()
-    root = with_pieces(root, layout, lambda piece: floored(piece.tensor(root)))
+    root = with_pieces(root, layout, lambda piece: floored(piece.tensor(root), rho))
     U = rotated(mean) / (root + epsilon)
     D = with_pieces(U, layout, lambda piece: on_sides(piece.tensor(U), piece, bases, "basis", back=True))
     return D, its_moments | {"second": of_rotated["second"]} | factors | bases
 
 
-def floored(root: Tensor) -> Tensor:
+def floored(root: Tensor, rho: float) -> Tensor:
     """A matrix of standard deviations with the share rho of their root mean square added."""
-    return root + RHO * root.square().mean().sqrt()
+    return root + rho * root.square().mean().sqrt()
 
 
 def sides(layout: Layout) -> Iterator[tuple[Piece, int]]:

@@ -45,7 +45,7 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
     for kind, function, section, targets in (
         ("tables", "make", "tables", tables),
         ("figures", "draw", "figures", figures),
-        ("tables", "make", "theory", {"table_1": theory["table_1"]}),
+        ("tables", "make", "theory", {name: theory[name] for name in ("table_1", "table_102")}),
         ("figures", "draw", "theory", {"theory": theory["theory"]}),
         ("tables", "make", "analysis", analysis),
     ):

@@ -12,7 +12,18 @@ import pandas as pd
 from collapse.paper.tables import MISSING
 from collapse.theory.theorem_checks import check_2_1, check_3_3, check_3_4, check_sgd
 
-GREEK = {"alpha": "α", "beta": "β", "lambda": "λ", "eta": "η", "<=": "≤", "->": "→", "||": "‖", "sqrt": "√"}
+GREEK = {
+    "alpha": "α",
+    "beta": "β",
+    "lambda": "λ",
+    "eta": "η",
+    "<=": "≤",
+    ">=": "≥",
+    "epsilon": "ε",
+    "->": "→",
+    "||": "‖",
+    "sqrt": "√",
+}
 THEOREMS = {
     "2.1": ("any", "any", "yes, where NC3 -> 0 with bounded ||W||", "any"),
     "3.1": ("SGDW", "any", "yes, exponentially", "0 < eta lambda < 2"),
@@ -81,7 +92,7 @@ def print_theorems(table: pd.DataFrame) -> pd.DataFrame:
                 "NC0 -> 0": first["nc0_to_zero"],
                 "Learning rate": first["learning_rate"],
                 "K": K,
-                "Predicted, simulated": "<br>".join(_sentence(check) for check in its.itertuples()),
+                "Predicted, simulated": "<br>".join(sentence(check) for check in its.itertuples()),
                 "Largest deviation": f"{its.loc[~printed & real, 'deviation'].max():.1e}"
                 if (~printed & real).any()
                 else MISSING,
@@ -90,14 +101,14 @@ def print_theorems(table: pd.DataFrame) -> pd.DataFrame:
         )
     frame = pd.DataFrame(rows)
     words = frame.columns.difference(["K", "Optimizer", "Verdict"])
-    frame[words] = frame[words].map(_greek)
-    return frame.rename(columns=_greek)
+    frame[words] = frame[words].map(greek)
+    return frame.rename(columns=greek)
 
 
-def _sentence(check) -> str:
+def sentence(check) -> str:
     """ "T1: 17, 17"; "... <= 1: 0.064"."""
-    if check.relation == "<=":
-        return f"{check.check} <= {check.predicted:g}: {check.simulated:.4g}"
+    if check.relation != "=":
+        return f"{check.check} {check.relation} {check.predicted:g}: {check.simulated:.4g}"
     return f"{check.check}: {check.predicted:.5g}, {check.simulated:.5g}"
 
 
@@ -109,7 +120,7 @@ def _verdicts(its: pd.DataFrame, printed: pd.Series) -> str:
     return verdict + ("; not as printed" if (fails & printed).any() else "")
 
 
-def _greek(text: str) -> str:
+def greek(text: str) -> str:
     for word, letter in GREEK.items():
         text = text.replace(word, letter)
     return text

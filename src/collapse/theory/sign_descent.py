@@ -97,7 +97,7 @@ def first_turn(
     weight_decay: float,
 ) -> int:
     """T1, the first t at which decay turns the off-diagonal: phi(2 eta t) < weight_decay eta t."""
-    x = _root(
+    x = root(
         lambda x: off_diagonal_gradient(
             2 * x, num_classes=num_classes, feature_scale=feature_scale, gradient_scale=gradient_scale
         ),
@@ -120,7 +120,7 @@ def second_turn(
     forces are in balance where a = (K - 1) b and phi(K b) = weight_decay b, the minimum of the
     regularised loss, where alpha is zero. `coupled_coordinates` has T2 exactly.
     """
-    b = _root(
+    b = root(
         lambda b: off_diagonal_gradient(
             num_classes * b,
             num_classes=num_classes,
@@ -150,7 +150,7 @@ def coordinates(weight_KK: np.ndarray) -> tuple[float, float, float]:
     return float(a), float(b), float(np.abs(weight_KK - form_KK).max())
 
 
-def _root(falling: Callable[[float], float], *, weight_decay: float) -> float:
+def root(falling: Callable[[float], float], *, weight_decay: float) -> float:
     """x > 0 with falling(x) = weight_decay x, to the last bit or so, by bisection."""
     low, high = 0.0, falling(0.0) / weight_decay
     for _ in range(200):

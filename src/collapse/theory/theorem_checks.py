@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from collapse.metrics.class_statistics import class_statistics
+from collapse.metrics.class_statistics import ClassStatistics, class_statistics
 from collapse.metrics.neural_collapse import nc0, nc3
 from collapse.theory import sign_descent
 from collapse.theory.closed_forms import NC0_RATIOS
@@ -46,17 +46,21 @@ def check_2_1(*, num_classes: int, seed: int) -> Iterator[Check]:
 
 
 def nc0_share_of_bound(weight_KD: np.ndarray, means_KD: np.ndarray) -> float:
-    """NC0 / (sqrt(K) ||W||_F NC3) for features that lie, two a class, at the class means."""
-    num_classes = len(means_KD)
-    statistics = class_statistics(
+    """NC0 / (sqrt(K) ||W||_F NC3) for features at the class means."""
+    statistics = statistics_at(means_KD, weight_KD)
+    return nc0(weight_KD) / (len(means_KD) ** 0.5 * float(np.linalg.norm(weight_KD)) * nc3(statistics))
+
+
+def statistics_at(means_KD: np.ndarray, weight_KD: np.ndarray) -> ClassStatistics:
+    """Of features that lie, two a class, at the class means."""
+    return class_statistics(
         features_ND=torch.from_numpy(np.repeat(means_KD, 2, axis=0)),
-        labels_N=torch.arange(num_classes).repeat_interleave(2),
+        labels_N=torch.arange(len(means_KD)).repeat_interleave(2),
         weight_KD=torch.from_numpy(weight_KD),
         bias_K=None,
         test_features=None,
         test_labels=None,
     )
-    return nc0(weight_KD) / (num_classes**0.5 * float(np.linalg.norm(weight_KD)) * nc3(statistics))
 
 
 def check_sgd(
@@ -222,6 +226,8 @@ def compare(
     row = {"check": check, "predicted": float(predicted), "relation": relation, "simulated": value}
     if relation == "<=":
         return row | {"deviation": np.nan, "verdict": _verdict(excess <= tolerance)}
+    if relation == ">=":
+        return row | {"deviation": np.nan, "verdict": _verdict(excess >= -tolerance)}
     return row | {"deviation": abs(excess), "verdict": _verdict(abs(excess) <= tolerance)}
 
 
