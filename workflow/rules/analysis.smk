@@ -4,6 +4,7 @@ rule claims:
         runs=f"{RESULTS}/runs.parquet",
         history=f"{RESULTS}/history.parquet",
         theorems=f"{RESULTS}/tables/table_1.csv",
+        optimizer_theory=f"{RESULTS}/tables/table_102.csv",
         depth=f"{RESULTS}/depth.parquet",
     output:
         csv=f"{RESULTS}/tables/claims.csv",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+import pandas as pd
+
 from collapse.measuring.results import read_depth, read_results
 from collapse.paper.claims.table import judged_claims, terminal_lines
 from collapse.paper.scale import face_note, scale_notes
@@ -19,7 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.study not in parameters["studies"]:
         known = ", ".join(parameters["studies"])
         raise ParameterError(f"unknown study {arguments.study!r}; one of {known}")
-    files = [arguments.results / arguments.study / f"{name}.parquet" for name in ("runs", "history", "depth")]
+    results = arguments.results / arguments.study
+    files = [results / f"{name}.parquet" for name in ("runs", "history", "depth")]
+    files.append(results / "tables/table_102.csv")
     for file in files:
         if not file.is_file():
             raise ParameterError(f"{file}: no such file; run make study STUDY={arguments.study} first")
@@ -27,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     theorems = theorem_table(**parameters["theory"]["table_1"]["settings"])
     notes = scale_notes(parameters, arguments.study)
     runs, history, depth = *read_results(*files[:2]), read_depth(files[2])
-    table = judged_claims(runs, history, theorems, depth, notes, **settings)
+    table = judged_claims(runs, history, theorems, depth, pd.read_csv(files[3]), notes, **settings)
     if arguments.csv:
         table.to_csv(sys.stdout, index=False)
     else:

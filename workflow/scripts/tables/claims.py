@@ -18,6 +18,7 @@ def make(
     history: pd.DataFrame,
     theorems: pd.DataFrame,
     depth: pd.DataFrame,
+    optimizer_theory: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
     experiments: ClaimExperiments,
@@ -49,14 +50,15 @@ def make(
     bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
-    """A row a claim, then its numbers (collapse.paper.claims.table); `theorems` is table 1, `notes` the
-    scale.
+    """A row a claim, then its numbers (collapse.paper.claims.table); `theorems` is table 1,
+    `optimizer_theory` table 102, `notes` the scale.
     """
     return judged_claims(
         runs,
         history,
         theorems,
         depth,
+        optimizer_theory,
         notes,
         experiments=experiments,
         architecture=architecture,
@@ -93,6 +95,7 @@ if "snakemake" in globals():
     with job(snakemake):
         runs, history = read_results(snakemake.input.runs, snakemake.input.history)
         theorems = pd.read_csv(snakemake.input.theorems)
-        depth = read_depth(snakemake.input.depth)
-        table = make(runs, history, theorems, depth, snakemake.params.notes, **snakemake.params.settings)
+        depth, theory = read_depth(snakemake.input.depth), pd.read_csv(snakemake.input.optimizer_theory)
+        data = runs, history, theorems, depth, theory
+        table = make(*data, snakemake.params.notes, **snakemake.params.settings)
         write_target(snakemake, table, print_claims(table))

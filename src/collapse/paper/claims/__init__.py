@@ -105,7 +105,6 @@ class ClaimExperiments(TypedDict):
     O4: Sequence[str]
     O5: Sequence[str]
     O6: Sequence[str]
-    O7: Sequence[str]
 
 
 def findings(
@@ -113,6 +112,7 @@ def findings(
     history: pd.DataFrame,
     theorems: pd.DataFrame,
     depth: pd.DataFrame,
+    optimizer_theory: pd.DataFrame,
     *,
     experiments: ClaimExperiments,
     architecture: str,
@@ -142,7 +142,10 @@ def findings(
     cells: Cells,
     bootstrap: Bootstrap,
 ) -> dict[str, Finding]:
-    """Every claim's finding. theorems: table 1. The settings are those of targets.yaml."""
+    """Every claim's finding. theorems: table 1; optimizer_theory: table 102.
+
+    The settings are those of targets.yaml.
+    """
     over = {"floor": floor, "bootstrap": bootstrap}
     ordered = over | {"least_share": least_share, "tie": tie}
     trunk = {"depth": depth, "view": view, "tie": tie, **over}
@@ -170,30 +173,27 @@ def findings(
         cells=cells, **exact,
     )  # fmt: skip
     found = {name: on_experiments(judge, runs, experiments[name]) for name, judge in judges.items()}
+    found["O7"] = optimizers.soap_needs_its_epsilon(optimizer_theory, soap_tolerance=soap_tolerance)
     found["C12"] = theory_is_exact(runs, history, theorems, initial_nc0=initial_nc0, **exact)
     return {name: found[name] for name in STATEMENTS}
 
 
 def changes_of_verdict(
     found: Mapping[str, Finding],
-    runs: pd.DataFrame,
-    history: pd.DataFrame,
-    theorems: pd.DataFrame,
-    depth: pd.DataFrame,
-    *,
+    *data: pd.DataFrame,
     alternatives: Mapping[str, Sequence[float]],
     **settings: Any,
 ) -> dict[str, str]:
     """By claim, which other thresholds change its verdict: "fails with tie = 0"; "" where none does.
 
-    `found` is what `findings` gave with `settings`; `alternatives` holds other values of some of these,
-    tried one at a time. Thresholds are choices: a verdict that hangs on one has to say so.
+    `found` is what `findings` gave for `data` with `settings`; `alternatives` holds other values of some of
+    these, tried one at a time. Thresholds are choices: a verdict that hangs on one has to say so.
     """
     settings["bootstrap"] = {**settings["bootstrap"], "resamples": 1}  # no verdict looks at an interval
     said: dict[str, list[str]] = {name: [] for name in found}
     for threshold, values in alternatives.items():
         for value in values:
-            others = findings(runs, history, theorems, depth, **{**settings, threshold: value})
+            others = findings(*data, **{**settings, threshold: value})
             for name, other in others.items():
                 if other.verdict != found[name].verdict:
                     said[name].append(f"{other.verdict} with {threshold} = {value:g}")

@@ -47,8 +47,11 @@ CRITERIA = {
     "O5": "NC0 differs (exact permutation), and NC3 of centred W is the same within the factor "
     "{cells[margin]:g} (TOST), p at most {cells[significance]:g} (Holm); {cells[least_seeds]} seeds or more",
     "O6": "so in {least_share:.0%} of pairs that differ in the kind of decay alone, and on average of each",
-    "O7": "largest relative deviation above {soap_tolerance:.0%}",
+    "O7": "largest relative deviation above {soap_tolerance:.0%}, in table 102's simulation",
 }
+# Checks of table 102.
+WITH_EPSILON = "float32: deviation of W^T 1"
+WITHOUT_EPSILON = "float32, rho = 0: deviation of W^T 1"
 CAUTIOUS = {"SGDCautious": "SGDW", "AdamCautious": "AdamW", "MuonCautious": "MuonW"}
 
 
@@ -153,9 +156,18 @@ def cautious_stays_above(runs: pd.DataFrame, *, least_share: float, floor: float
     return _above(named, ratio, 1, "NC0 cautious / decoupled", least_share=least_share)
 
 
-def soap_needs_its_epsilon(runs: pd.DataFrame) -> Finding:
-    """O7: of float32 alone. No study trains SOAPW without it, so no run says anything."""
-    return not_testable("no study trains SOAPW without its relative epsilon")
+def soap_needs_its_epsilon(optimizer_theory: pd.DataFrame, *, soap_tolerance: float) -> Finding:
+    """O7: of the simulation in table 102, in float32; no study trains SOAPW without its relative epsilon."""
+    numbers = []
+    for check in (WITHOUT_EPSILON, WITH_EPSILON):
+        found = optimizer_theory.loc[optimizer_theory["check"] == check, "simulated"]
+        if found.empty:
+            return not_testable(f"table 102 has no row {check!r}")
+        off = float(found.iloc[0])
+        holds = off > soap_tolerance if check == WITHOUT_EPSILON else None
+        numbers.append(number("table 102, SOAPW", check, off, n=1, holds=holds))
+    words = f"deviation {numbers[0]['value']:.2g} without it, {numbers[1]['value']:.2g} with it"
+    return Finding(judged(numbers), words, numbers[0], numbers)
 
 
 def judges(
@@ -180,5 +192,4 @@ def judges(
         "O4": partial(head_rule_decides, least_ratio=least_ratio, cells=cells, floor=floor),
         "O5": partial(centring_moves_nc0_alone, cells=cells, floor=floor),
         "O6": partial(cautious_stays_above, **share),
-        "O7": soap_needs_its_epsilon,
     }

@@ -57,13 +57,14 @@ def judged_claims(
     history: pd.DataFrame,
     theorems: pd.DataFrame,
     depth: pd.DataFrame,
+    optimizer_theory: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
     alternatives: Mapping[str, Sequence[float]],
     **settings: Any,
 ) -> pd.DataFrame:
     """The claims judged with `settings` (`findings`) and at `alternatives`, as a table."""
-    data = runs, history, theorems, depth
+    data = runs, history, theorems, depth, optimizer_theory
     found = findings(*data, **settings)
     changes = changes_of_verdict(found, *data, alternatives=alternatives, **settings)
     return claims_table(found, changes, settings=settings, notes=notes)
