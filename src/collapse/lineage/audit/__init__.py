@@ -18,11 +18,7 @@ from collapse.study.depth import EXPERIMENT
 KEY = re.compile(r"[0-9a-f]{12}")
 TABLES = (".csv", ".md", ".html")  # what is printed of a table has its numbers beside it
 RUN_TABLE = ("runs.parquet", "history.parquet")
-WITHOUT_RUNS = (
-    "table_1",
-    "table_102",
-    "theory",
-)  # the theorems; asked only where there is no record to say so
+WITHOUT_RUNS = ("table_1", "table_102", "theory")  # asked only where there is no record to say so
 
 
 class Lineage(NamedTuple):
