@@ -25,7 +25,7 @@ rule table_1:
 
 
 rule table_102:
-    """What is known of NC0 under the other optimizers, against simulation (docs/optimizer-theory.md)."""
+    """What is known of NC0 under the other optimizers, against simulation (docs/beyond-the-paper.md)."""
     output:
         csv=f"{RESULTS}/tables/table_102.csv",
         markdown=f"{RESULTS}/tables/table_102.md",

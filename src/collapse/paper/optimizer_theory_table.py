@@ -1,7 +1,7 @@
 """Table 102: what is known of NC0 under the other optimizers, each with checks against simulation.
 
 `optimizer_theory_table` has a row a check; `print_optimizer_theory` a row a statement and optimizer. The
-statements and their proofs: docs/optimizer-theory.md.
+statements and their proofs: docs/beyond-the-paper.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of theorem 6, the other optimizers on fixed simplex features (docs/optimizer-theory.md).
+"""Checks of theorem 6, the other optimizers on fixed simplex features (docs/beyond-the-paper.md).
 
 The setting is that of theorem 3.3 with the mean loss, c = 1/K: features M*, W_0 = 0. Rows as those of
 collapse.theory.theorem_checks.

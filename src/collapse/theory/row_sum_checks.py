@@ -1,4 +1,4 @@
-"""Checks of what moves s = W^T 1 under every optimizer, and what s moves (docs/optimizer-theory.md).
+"""Checks of what moves s = W^T 1 under every optimizer, and what s moves (docs/beyond-the-paper.md).
 
 Every check is a row of numbers, {check, predicted, relation, simulated, deviation, verdict}, as those of
 collapse.theory.theorem_checks. A relation "<=" or ">=" bounds what is simulated, mostly a deviation.

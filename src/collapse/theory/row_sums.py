@@ -1,4 +1,4 @@
-"""What moves s = W^T 1, and that it moves nothing else (docs/optimizer-theory.md).
+"""What moves s = W^T 1, and that it moves nothing else (docs/beyond-the-paper.md).
 
 Shapes: K classes, D feature dimensions, T steps.
 """
