@@ -2,8 +2,8 @@
 // The charts, as Vega specifications. Data come later: "points" or "lines" of the chosen runs, "clicked" of one.
 const LOGARITHMIC = new Set(["NC0", "NC1", "train_loss", "test_loss"]);
 const LONG = "epoch, logarithmic";
-const SHAPES = {coupled: "circle", decoupled: "triangle-up", interpolated: "square"};
-const DASHES = {coupled: [1, 0], decoupled: [4, 2], interpolated: [4, 2, 1, 2]};
+const SHAPES = {coupled: "circle", decoupled: "triangle-up", interpolated: "square", cautious: "triangle-down"};
+const DASHES = {coupled: [1, 0], decoupled: [4, 2], interpolated: [4, 2, 1, 2], cautious: [1, 1.5]};
 const LOOK = {
   axis: {labelFontSize: 10, titleFontSize: 11, titleFontWeight: "normal", gridColor: "#eceff3", domainColor: "#94a3b8",
     tickColor: "#94a3b8", labelOverlap: true},
