@@ -102,7 +102,7 @@ def others_stay_above(
     are alike.
     """
     valid = of_kind(runs[runs["valid"].astype(bool)], WeightDecayKind.DECOUPLED)
-    valid = valid[[row_sum(name) is RowSum.LOST for name in valid["optimizer"]]]
+    valid = valid[valid["optimizer"].map(row_sum) == RowSum.LOST]
     known = kept_nc0(valid)
     valid = valid[known <= most_left * valid["NC0_init"].astype(float)]
     if valid.empty:
