@@ -104,7 +104,7 @@ def test_the_workflow_goes_on_from_bare_training(finished, tmp_path):
     assert not list(results.glob("packs/*/weights.safetensors"))
 
 
-@pytest.mark.parametrize("experiments", [["grid"], []])
+@pytest.mark.parametrize("experiments", [["momentum_heatmap"], []])
 def test_what_has_ended_is_measured_when_the_time_is_up(experiments, tmp_path, monkeypatch):
     """Two runs of a pack, the third under way: these two can be brought home; the next call goes on."""
     monkeypatch.chdir(tmp_path)

@@ -378,7 +378,7 @@ def test_without_leaves_an_experiment_out(parameters):
     [
         (["imagnet"], "unknown experiment 'imagnet'; did you mean 'imagenet'"),
         (["grid", "momentum_heatmap", "table_2", "zero_weight_decay", "long_training", "interpolation",
-          "momentum_dynamics", "momentum_control", "mlp", "ufm", "vit", "imagenet"],
+          "momentum_dynamics", "momentum_control", "depth", "optimizers", "mlp", "ufm", "vit", "imagenet"],
          "no experiment of study demo is left"),
     ],
 )  # fmt: skip

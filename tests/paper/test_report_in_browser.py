@@ -116,7 +116,7 @@ def test_the_explorer_opens_and_is_clicked_through(page, captions):
     opened(page, "explorer", captions)
     explorer = page.frame_locator("iframe")
     explorer.locator("body[data-ready=yes]").wait_for()
-    assert "21 of 21 runs" in explorer.locator("#count").inner_text()
+    assert "23 of 23 runs" in explorer.locator("#count").inner_text()
     explorer.locator("#list tbody tr").first.click()
     assert "--study tiny" in explorer.locator("#lineage").inner_text()
 

@@ -129,10 +129,12 @@ def test_a_truncated_weights_file_is_named(study):
 
 
 def test_the_paper_lists_its_packs(tmp_path):
-    """108 of the grid (table 2 and a part of the heatmap among them), and the other experiments'."""
+    """108 of the grid (table 2 and a part of the heatmap among them), 43 of the optimizers beyond the paper,
+    and the other experiments'.
+    """
     write_parameters(tmp_path)
     planned = planned_jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
-    assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 137
+    assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 180
     assert planned["prepare_dataset"] == 6
     assert planned["measure_depth"] == 6 and planned["collect_depth"] == 1
     assert sum(name.startswith("figure_") for name in planned) == 58, (

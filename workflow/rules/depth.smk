@@ -38,6 +38,6 @@ rule collect_depth:
         "../../envs/collapse.yaml"
     threads: 1
     params:
-        code=code_digest(f"{SCRIPTS}/collect_depth.py"),
+        code=code_digest(f"{SCRIPTS}/collect_depth.py", entries=ENTRIES),
     script:
         "../scripts/collect_depth.py"

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from collapse.optimizers import OPTIMIZERS, WeightDecayKind
-from collapse.theory.keepers import RowSum, row_sum
-
 
 def sgd_nc0_ratio(learning_rates: Iterable[float], *, momentum: float, weight_decay: float) -> np.ndarray:
     """NC0(t) / NC0(0) under SGD with coupled weight decay, after 0, 1, ... steps (theorem 3.2).
@@ -37,12 +34,7 @@ def sgdw_nc0_ratio(learning_rates: Iterable[float], *, momentum: float, weight_d
 
 # Decoupled decay beside a direction of zero row sum, which leaves W^T 1 to the decay alone: SGDW's closed
 # form. table_102 holds each against it, and the other optimizers of decoupled decay, which have none.
-ZERO_ROW_SUM = tuple(
-    name
-    for name, optimizer in OPTIMIZERS.items()
-    if optimizer.weight_decay_kind is WeightDecayKind.DECOUPLED
-    and row_sum(name) in (RowSum.KEPT, RowSum.ROUNDED)
-)
+ZERO_ROW_SUM = ("SGDW", "MuonW", "ShampooW", "SOAPW", "MARSMuonW", "AdamSharedW", "AdamCentredW")
 NC0_RATIOS: dict[str, Callable[..., np.ndarray]] = {
     "SGD": sgd_nc0_ratio,
     **dict.fromkeys(ZERO_ROW_SUM, sgdw_nc0_ratio),

@@ -121,14 +121,14 @@ def test_a_run_goes_on_and_is_a_graph_to_the_same_bits(device, small_run, prepar
     whole = trained(run, prepared, device, between_epochs=lambda take: moments.append(take()))
     assert_same(whole, trained(run, prepared, device, begin=moments[1]))
 
-    def graphed(network, flat, rule, gradients):
-        step = step_of(network, flat, rule, gradients)
+    def steps(network, flat, rule, gradients, *, graphed):
+        step = step_of(network, flat, rule, gradients, graphed=graphed)
         if device == "cpu":
             step = GraphedSteps(step, [flat.values, *network.buffers()], capture=lambda work: work)
         made.append(step)
         return step
 
-    monkeypatch.setattr(training, "step_of", graphed)
+    monkeypatch.setattr(training, "step_of", steps)
     assert_same(whole, trained(run, prepared, device))
     assert sorted(made[0].captured) == [16, 24] and all(made[0].captured.values())
 
