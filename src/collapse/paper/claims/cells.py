@@ -43,6 +43,11 @@ class Pair(NamedTuple):
     first: pd.DataFrame
     second: pd.DataFrame
 
+    @property
+    def seeds(self) -> int:
+        """Of the optimizer that has fewer."""
+        return min(len(self.first), len(self.second))
+
     def logs(self, metric: str, *, floor: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """ln of a metric, raised to `floor`, of the seeds of each."""
         first, second = (
@@ -78,13 +83,16 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return np.mean(one) - np.mean(other)
 
 
-def too_few(pairs: Sequence[Pair], first: str, second: str, *, least_seeds: int) -> Finding | None:
-    """Why two optimizers cannot be compared over seeds, with what the seeds say; None where they can."""
+def with_seeds(pairs: Sequence[Pair], *, least_seeds: int) -> list[Pair]:
+    """The pairs of which both optimizers have so many valid seeds."""
+    return [pair for pair in pairs if pair.seeds >= least_seeds]
+
+
+def too_few(pairs: Sequence[Pair], first: str, second: str, *, least_seeds: int) -> Finding:
+    """Why two optimizers cannot be compared over seeds at any setting, with what the seeds say."""
     if not pairs:
         return not_testable(f"no setting with valid runs of both {first} and {second}")
-    seeds = min(len(its) for _, *both in pairs for its in both)
-    if seeds >= least_seeds:
-        return None
+    seeds = max(pair.seeds for pair in pairs)
     ratios = ", ".join(f"{np.exp(difference(*pair.logs('NC0')[::-1])):.3g}" for pair in pairs)
     words = f"{seeds} {'seed' if seeds == 1 else 'seeds'} a cell, {least_seeds} are needed"
     return not_testable(f"{words}; NC0 of {second} / {first}: {ratios}")
@@ -102,8 +110,8 @@ def ratios_of(
         first, second = pair.logs(metric, floor=floor)
         found = compare(second, first, margin=np.log(cells["margin"]), level=cells["significance"])
         ends = {"low": np.exp(found.low), "high": np.exp(found.high)}
-        n = min(len(first), len(second))
-        rows.append(number(pair.part, f"{metric} {name}", np.exp(found.difference), n=n, **ends))
+        value = np.exp(found.difference)
+        rows.append(number(pair.part, f"{metric} {name}", value, n=pair.seeds, **ends))
         apart.append(exact_p(first, second))
         within.append(found.p_within)
     return rows, holm(apart), holm(within)
@@ -111,9 +119,9 @@ def ratios_of(
 
 def head_rule_decides(runs: pd.DataFrame, *, least_ratio: float, cells: Cells, floor: float) -> Finding:
     """O4: NC0 of MuonHiddenW over that of MuonW, in each cell, at least `least_ratio` and significant."""
-    pairs = pairs_of(runs, "MuonW", "MuonHiddenW")
-    if lacking := too_few(pairs, "MuonW", "MuonHiddenW", least_seeds=cells["least_seeds"]):
-        return lacking
+    every = pairs_of(runs, "MuonW", "MuonHiddenW")
+    if not (pairs := with_seeds(every, least_seeds=cells["least_seeds"])):
+        return too_few(every, "MuonW", "MuonHiddenW", least_seeds=cells["least_seeds"])
     rows, ps, _ = ratios_of(pairs, "NC0", "MuonHiddenW / MuonW", cells=cells, floor=floor)
     for row, p in zip(rows, ps, strict=True):
         row["holds"] = bool(row["value"] >= least_ratio and p <= cells["significance"])
@@ -131,9 +139,9 @@ def centring_moves_nc0_alone(runs: pd.DataFrame, *, cells: Cells, floor: float) 
     In exact arithmetic the two trainings are one but for the row sum; rounding makes them two runs, so seeds
     are compared. No difference is not shown by a large p: the NC3 must be equivalent, by two one-sided tests.
     """
-    pairs = pairs_of(runs, "AdamW", "AdamCentredW")
-    if lacking := too_few(pairs, "AdamW", "AdamCentredW", least_seeds=cells["least_seeds"]):
-        return lacking
+    every = pairs_of(runs, "AdamW", "AdamCentredW")
+    if not (pairs := with_seeds(every, least_seeds=cells["least_seeds"])):
+        return too_few(every, "AdamW", "AdamCentredW", least_seeds=cells["least_seeds"])
     name = "AdamCentredW / AdamW"
     rows, ps, _ = ratios_of(pairs, "NC0", name, cells=cells, floor=floor)
     same, _, within = ratios_of(pairs, "NC3_centred", name, cells=cells)
