@@ -10,8 +10,10 @@ from conftest import ROOT
 from pages import as_printed, prose, read, table_under
 
 from collapse.measuring.evidence_files import measured_experiments
+from collapse.measuring.results import read_runs
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.comparison.table import comparison_table
+from collapse.paper.optimizer_table import optimizer_rows
 from collapse.paper.targets import aliases_of, target_settings, targets_of
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import run_table, unique_runs
@@ -150,3 +152,17 @@ def test_the_ratios_of_the_benchmarks():
     assert len(printed) == 7
     for numbers in printed:
         assert any(all(map(as_printed, row, numbers)) for row in measured.to_numpy()), numbers
+
+
+def test_the_table_beyond_the_paper():
+    """Rows of table 101, at the smaller decay, of the runs in evidence/mini."""
+    runs = read_runs(ROOT / "evidence/mini/optimizers/runs.parquet")
+    printed = table_under(read("docs/beyond-the-paper.md"), "## What was measured")
+    names = [row["optimizer"] for row in printed]
+    table = optimizer_rows(runs, optimizers=names, floor=0.001)
+    table = table.sort_values("weight_decay").drop_duplicates("optimizer").set_index("optimizer")
+    columns = {"NC0": "NC0", "NC0 / closed form": "ratio", "NC3": "NC3", "NC3 of centred W": "NC3_centred"}
+    for row in printed:
+        its = table.loc[row["optimizer"]]
+        assert row["row sum kept"] == its["keeps_row_sum"] and row["seeds"] == str(its["valid"]), row
+        assert all(as_printed(its[column], row[name]) for name, column in columns.items()), row
