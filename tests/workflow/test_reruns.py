@@ -190,12 +190,6 @@ def test_how_depth_is_measured(place):
     assert place.jobs() == expected
 
 
-def test_a_lost_table_of_depth(place):
-    next((place.study / "results/tiny/packs").glob("*AdamW*/depth.parquet")).unlink()
-    expected = DEPTH | {"measure_depth": 1, "figure_105": 1, "claims": 1, "key_numbers": 1, "summary": 1}
-    assert place.jobs() == expected
-
-
 def test_an_added_weight_decay(place):
     """Its runs alone are trained; keys and bytes of those that were trained are what they were."""
     packs = place.study / "results/tiny/packs"

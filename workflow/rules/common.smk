@@ -58,7 +58,8 @@ STUDY = config["study"]
 RESULTS = f"results/{STUDY}"
 # Of the registries, what digests of code cover: what the study uses, and what the theory does.
 ENTRIES = entries_used(config["studies"], STUDY)
-OF_PAPER = entries_used(config["studies"], REFERENCE_STUDY)
+NO_DATA = {"architecture": [], "dataset": []}  # theory reads none
+OF_PAPER = entries_used(config["studies"], REFERENCE_STUDY) | NO_DATA
 OF_TABLE_102 = OF_PAPER | {"optimizer": sorted(config["theory"]["table_102"]["settings"]["optimizers"])}
 TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
