@@ -138,7 +138,7 @@ def test_the_paper_lists_its_packs(tmp_path):
     assert planned["prepare_dataset"] == 6
     assert planned["measure_depth"] == 7 and planned["collect_depth"] == 1
     assert sum(name.startswith("figure_") for name in planned) == 63, (
-        "57 of the paper, figure 10, which is figure 2, as figure 2; 101 to 106"
+        "57 of the paper, whose figure 10 is figure 2, and 101 to 106"
     )
 
 
