@@ -93,6 +93,7 @@ def make_depth(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _ablations():
     """Experiment, (optimizer, learning rate, momentum, weight decay), and the other settings."""
+    yield "depth", ("MuonW", 0.003, 0.95, 0.0113), {}
     for name in OPTIMIZERS:
         yield "depth", (name, 0.0679 if name.startswith("SGD") else 0.001, 0.9, 0.0005), {}
     for momentum in (0.0, 0.5, 0.7, 0.9, 0.95, 0.97, 0.98):
