@@ -9,10 +9,10 @@ from collapse.architectures.ufm import Features
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
 from collapse.datasets.preprocessing import preprocess
-from collapse.measuring.collect import nc0_ratio_by_epoch
 from collapse.measuring.extraction import extract_statistics
 from collapse.measuring.measurement import measure_pack
 from collapse.optimizers import OPTIMIZERS
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.study.runs import run_table
 from collapse.training.pack_files import PackPaths, read_pack
 from collapse.training.packs import train_pack

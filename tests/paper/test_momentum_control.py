@@ -6,11 +6,11 @@ from claim_rows import both, table, value_of
 from synthetic import fail, load_script
 
 from collapse.architectures.initialisation import initial_network
-from collapse.measuring.collect import nc0_ratio_by_epoch
 from collapse.metrics.neural_collapse import nc0
 from collapse.paper.claims.control import momentum_is_a_rate
 from collapse.paper.claims.evidence import FAILS, HOLDS, NOT_TESTABLE
 from collapse.paper.momentum_control import by_momentum, effective_rate, print_momentum_table
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.study.runs import records, run_table
 
 JUDGED = {"equivalence": 1.1, "most_momentum": 0.95, "level": 0.05}

@@ -6,9 +6,9 @@ import torch
 
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import PRECISIONS, convolutions_in
-from collapse.measuring.collect import nc0_ratio_by_epoch
 from collapse.metrics.class_statistics import from_arrays
 from collapse.metrics.conventions import measure_all
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.training.images import Images, load_images
 from collapse.training.packs import TRAINING
 from collapse.training.run import train_run

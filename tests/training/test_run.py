@@ -8,8 +8,8 @@ import torch
 
 from collapse.architectures.initialisation import initial_network
 from collapse.datasets.preprocessing import black_pixel
-from collapse.measuring.collect import nc0_ratio_by_epoch
 from collapse.optimizers import OPTIMIZERS
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.training.images import Images, load_images
 from collapse.training.packs import TRAINING
 from collapse.training.run import minibatches, train_run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,8 @@ from collapse.measuring.results import (
     SPECTRA,
     with_kernels,
 )
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.study.runs import unique_runs
-from collapse.study.schedules import batches_per_epoch, step_learning_rates
-from collapse.theory.closed_forms import NC0_RATIOS
 from collapse.training.pack_files import PackFileError, read_table, save_table
 
 log = logging.getLogger(__name__)
@@ -181,18 +179,3 @@ def with_closed_form(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
             start = rows.NC0[rows.epoch == 0].iloc[0]
             history.loc[rows.index, "NC0_closed_form"] = start * ratios[rows.epoch]
     return history
-
-
-def nc0_ratio_by_epoch(run: Mapping[str, Any]) -> np.ndarray | None:
-    """NC0 / NC0(0) after 0, 1, ... epochs in closed form; None where there is none."""
-    if run["optimizer"] not in NC0_RATIOS:
-        return None
-    rates = step_learning_rates(
-        learning_rate=run["learning_rate"],
-        schedule=run["schedule"],
-        epochs=run["epochs"],
-        num_samples=run["train_size"],
-        batch_size=run["batch_size"],
-    )
-    ratios = NC0_RATIOS[run["optimizer"]](rates, momentum=run["momentum"], weight_decay=run["weight_decay"])
-    return ratios[:: batches_per_epoch(run["train_size"], run["batch_size"])]

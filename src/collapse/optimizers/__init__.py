@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 
 from collapse.optimizers import class_side, directions, mars, orthogonal, preconditioned
-from collapse.optimizers.steps import cautious_step, decayed_step
+from collapse.optimizers.steps import decayed_step
 
 ALWAYS = frozenset({"momentum"})
 GIVEN = ALWAYS | {"beta2", "epsilon", "layout"}
@@ -64,7 +64,7 @@ class Optimizer:
     def rule(self) -> Callable:
         """(parameters, gradients, state, *, learning_rate, ...) -> (new parameters, new state)."""
         is_cautious = self.weight_decay_kind is WeightDecayKind.CAUTIOUS
-        return partial(cautious_step if is_cautious else decayed_step, direction=self.direction)
+        return partial(decayed_step, direction=self.direction, cautious=is_cautious)
 
     def hyperparameters(
         self,

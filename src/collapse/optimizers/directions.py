@@ -35,9 +35,7 @@ def signum(gradients: Tensor, state: State, *, momentum: float) -> tuple[Tensor,
 
     m <- momentum m + (1 - momentum) g;  D = sign(m)
     """
-    average = (1 - momentum) * gradients
-    if "average" in state:
-        average = momentum * state["average"] + average
+    average = moving_average(gradients, state, "average", momentum)
     return average.sign(), {"average": average}
 
 
@@ -46,10 +44,7 @@ def lion(gradients: Tensor, state: State, *, momentum: float, beta2: float) -> t
 
     D = sign(momentum m + (1 - momentum) g), of the old m;  m <- beta2 m + (1 - beta2) g
     """
-    towards, average = (1 - momentum) * gradients, (1 - beta2) * gradients
-    if "average" in state:
-        towards = momentum * state["average"] + towards
-        average = beta2 * state["average"] + average
+    towards, average = (moving_average(gradients, state, "average", beta) for beta in (momentum, beta2))
     return towards.sign(), {"average": average}
 
 
@@ -72,12 +67,14 @@ def moments(
     m <- momentum m + (1 - momentum) g        m_hat = m / (1 - momentum^t)
     v <- beta2 v + (1 - beta2) g^2            v_hat = v / (1 - beta2^t)
     """
-    first = (1 - momentum) * gradients
-    second = (1 - beta2) * gradients**2
-    step = 1
-    if "first" in state:
-        first = momentum * state["first"] + first
-        second = beta2 * state["second"] + second
-        step = state["step"] + 1
+    first = moving_average(gradients, state, "first", momentum)
+    second = moving_average(gradients**2, state, "second", beta2)
+    step = state.get("step", 0) + 1
     state = {"first": first, "second": second, "step": step}
     return first / (1 - momentum**step), second / (1 - beta2**step), state
+
+
+def moving_average(newest: Tensor, state: State, name: str, beta: float) -> Tensor:
+    """beta x + (1 - beta) newest, x what the state has under a name: zero before the first step."""
+    newest = (1 - beta) * newest
+    return beta * state[name] + newest if name in state else newest

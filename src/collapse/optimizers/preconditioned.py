@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from collapse.optimizers.directions import State, adam, moments
+from collapse.optimizers.directions import State, adam, moving_average
 from collapse.optimizers.layout import Layout, Piece, with_pieces
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def soap(
     def rotated(flat: Tensor) -> Tensor:
         return with_pieces(flat, layout, lambda piece: on_sides(piece.tensor(flat), piece, bases, "basis"))
 
-    mean, _, its_moments = moments(gradients, state, momentum=momentum, beta2=beta2)
-    _, variance, of_rotated = moments(rotated(gradients), state, momentum=momentum, beta2=beta2)
-    root = variance.sqrt()
+    first = moving_average(gradients, state, "first", momentum)
+    second = moving_average(rotated(gradients) ** 2, state, "second", beta2)
+    root = (second / (1 - beta2**step)).sqrt()
     root = with_pieces(root, layout, lambda piece: floored(piece.tensor(root), rho))
-    U = rotated(mean) / (root + epsilon)
+    U = rotated(first / (1 - momentum**step)) / (root + epsilon)
     D = with_pieces(U, layout, lambda piece: on_sides(piece.tensor(U), piece, bases, "basis", back=True))
-    return D, its_moments | {"second": of_rotated["second"]} | factors | bases
+    return D, {"first": first, "second": second, "step": step} | factors | bases
 
 
 def floored(root: Tensor, rho: float) -> Tensor:
@@ -89,8 +89,8 @@ def new_factors(gradients: Tensor, state: State, *, beta2: float, layout: Layout
     factors = {}
     for piece, side in sides(layout):
         unfolded = piece.tensor(gradients).movedim(side, 0).flatten(1)
-        name, newest = f"factor_{piece.start}_{side}", (1 - beta2) * (unfolded @ unfolded.mT)
-        factors[name] = beta2 * state[name] + newest if name in state else newest
+        name = f"factor_{piece.start}_{side}"
+        factors[name] = moving_average(unfolded @ unfolded.mT, state, name, beta2)
     return factors
 
 

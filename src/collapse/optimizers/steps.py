@@ -26,29 +26,16 @@ def decayed_step(
     learning_rate: float | Tensor,
     coupled_decay: float | Tensor,
     decoupled_decay: float | Tensor,
+    cautious: bool,
     **hyperparameters: Any,
 ) -> tuple[Tensor, State]:
-    """D of g + coupled_decay W;  W <- (1 - learning_rate decoupled_decay) W - learning_rate D."""
-    D, state = direction(gradients + coupled_decay * parameters, state, **hyperparameters)
-    shrunk = (1 - learning_rate * decoupled_decay) * parameters
-    return shrunk - learning_rate * D, state
+    """D of g + coupled_decay W;  W <- (1 - learning_rate decoupled_decay) W - learning_rate D.
 
-
-def cautious_step(
-    parameters: Tensor,
-    gradients: Tensor,
-    state: State,
-    *,
-    direction: Callable,
-    learning_rate: float | Tensor,
-    coupled_decay: float | Tensor,
-    decoupled_decay: float | Tensor,
-    **hyperparameters: Any,
-) -> tuple[Tensor, State]:
-    """The same where the decoupled decay touches only entries with D W >= 0, W before the step.
-
-    Cautious weight decay (Chen et al. 2025, arXiv 2510.12402).
+    cautious: the decoupled decay touches only entries with D W >= 0, W before the step (Chen et al. 2025,
+    arXiv 2510.12402).
     """
     D, state = direction(gradients + coupled_decay * parameters, state, **hyperparameters)
-    decay = decoupled_decay * (D * parameters >= 0).to(parameters.dtype)
-    return (1 - learning_rate * decay) * parameters - learning_rate * D, state
+    if cautious:
+        decoupled_decay = decoupled_decay * (D * parameters >= 0).to(parameters.dtype)
+    shrunk = (1 - learning_rate * decoupled_decay) * parameters
+    return shrunk - learning_rate * D, state

@@ -10,7 +10,7 @@ import pandas as pd
 
 from collapse.paper.equivalence import Comparison, compare, holm, mean_interval
 from collapse.paper.selection import unmeasured, why_no_valid
-from collapse.paper.tables import MISSING
+from collapse.paper.tables import MISSING, four_digits
 from collapse.study.runs import SETTINGS
 
 EQUAL_EFFECTIVE_RATE, EQUAL_RATE = "learning rate / (1 - momentum)", "learning rate"
@@ -178,8 +178,3 @@ def with_interval(row: dict[str, float], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     within = "" if np.isnan(low) else f" [{four_digits(low)}, {four_digits(high)}]"
     return four_digits(row[name]) + within
-
-
-def four_digits(value: float) -> str:
-    """0.3139, 0.001, 2.1e-05; a dash for NaN."""
-    return MISSING if np.isnan(value) else f"{value:.4g}"

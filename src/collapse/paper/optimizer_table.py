@@ -10,8 +10,8 @@ import pandas as pd
 from collapse.optimizers import OPTIMIZERS, WeightDecayKind
 from collapse.paper.seeds import settings_of
 from collapse.paper.selection import outcome
-from collapse.paper.tables import MISSING, format_value
-from collapse.study.schedules import step_learning_rates
+from collapse.paper.tables import MISSING, format_value, four_digits
+from collapse.study.known_nc0 import ratio_by_epoch
 from collapse.theory.closed_forms import sgdw_nc0_ratio
 from collapse.theory.keepers import head_by, row_sum
 
@@ -32,14 +32,7 @@ def kept_nc0(runs: pd.DataFrame) -> pd.Series:
 def _kept_ratio(run: pd.Series) -> float:
     if OPTIMIZERS[run["optimizer"]].weight_decay_kind not in BESIDE:
         return np.nan
-    rates = step_learning_rates(
-        learning_rate=run["learning_rate"],
-        schedule=run["schedule"],
-        epochs=int(run["epochs"]),
-        num_samples=int(run["train_size"]),
-        batch_size=int(run["batch_size"]),
-    )
-    return float(sgdw_nc0_ratio(rates, momentum=run["momentum"], weight_decay=run["weight_decay"])[-1])
+    return float(ratio_by_epoch(run, sgdw_nc0_ratio)[-1])
 
 
 def optimizer_rows(runs: pd.DataFrame, *, optimizers: Sequence[str], floor: float) -> pd.DataFrame:
@@ -103,7 +96,7 @@ def print_optimizers(table: pd.DataFrame) -> pd.DataFrame:
     """`optimizer_rows` for the eye: each number with its deviation over seeds where there are several."""
     printed = pd.DataFrame({"Optimizer": table["optimizer"], "Decay": table["weight_decay_kind"].fillna("")})
     for name, heading in (("learning_rate", "η"), ("weight_decay", "λ")):
-        printed[heading] = [MISSING if pd.isna(value) else f"{value:.4g}" for value in table[name]]
+        printed[heading] = table[name].map(four_digits)
     printed["Direction keeps row sum"] = table["keeps_row_sum"].fillna("")
     printed["Head by"] = table["head"].fillna("")
     printed["Seeds"] = [

@@ -118,6 +118,11 @@ def format_value(value: float) -> str:
     return f"{value:.2e}" if 0 < abs(value) < 0.005 else f"{value:.2f}"
 
 
+def four_digits(value: float) -> str:
+    """0.3139, 0.001, 2.1e-05; a dash for NaN."""
+    return MISSING if np.isnan(value) else f"{value:.4g}"
+
+
 def format_change(change: float) -> str:
     """As the paper prints a change: "<-99.5%" below, ">>100%" above +100%, else one decimal."""
     if np.isnan(change):

@@ -20,7 +20,8 @@ from collapse.optimizers.layout import Layout
 from collapse.optimizers.orthogonal import newton_schulz
 from collapse.optimizers.preconditioned import soap
 from collapse.theory.closed_forms import sgdw_nc0_ratio
-from collapse.theory.last_layer import descend_flat, moving_problem, rule_of
+from collapse.theory.keepers import nc3_floor
+from collapse.theory.last_layer import Gradient, descend_flat, moving_problem, rule_of
 from collapse.theory.row_sums import (
     centred,
     largest_deviation,
@@ -46,21 +47,25 @@ def rates(learning_rate: float, *, steps: int) -> np.ndarray:
     return learning_rate * np.repeat([1.0, 0.1, 0.01], steps // 3)
 
 
+def moving_data(*, seed: int) -> tuple[np.ndarray, Gradient]:
+    """W_0 (K x D) of variance 1 / D, and the gradient on data drawn anew at every step."""
+    num_classes, num_features, _ = MOVING
+    start_KD = np.random.default_rng(seed + 1).normal(size=(num_classes, num_features)) / num_features**0.5
+    size = {"num_classes": num_classes, "num_features": num_features}
+    return start_KD, moving_problem(**size, batch_size=BATCH_SIZE, seed=seed)
+
+
 def on_moving_data(
     entry: Optimizer, *, learning_rate: float, exposure: float, seed: int, dtype: torch.dtype = torch.float64
 ) -> tuple[np.ndarray, np.ndarray]:
     """s_0 ... s_T on data drawn anew at every step, and the closed form's ratios."""
-    num_classes, num_features, _ = MOVING
-    problem = moving_problem(
-        num_classes=num_classes, num_features=num_features, batch_size=BATCH_SIZE, seed=seed
-    )
-    start = np.random.default_rng(seed + 1).normal(size=num_classes * num_features) / num_features**0.5
+    start_KD, problem = moving_data(seed=seed)
 
     def gradient(flat: np.ndarray) -> np.ndarray:
-        return problem(flat.reshape(num_classes, num_features)).ravel()
+        return problem(flat.reshape(start_KD.shape)).ravel()
 
     how = {"learning_rates": rates(learning_rate, steps=STEPS_OF_MOVING), "exposure": exposure}
-    return _sums(entry, start, gradient, size=MOVING, dtype=dtype, **how)
+    return _sums(entry, start_KD.ravel(), gradient, size=MOVING, dtype=dtype, **how)
 
 
 def on_trained_features(
@@ -233,7 +238,7 @@ def check_nc3(*, seed: int) -> Iterator[Check]:
     worst = int(np.argmax(np.abs(np.subtract(found, predicted))))
     yield compare("NC3, as gauge_share grows", predicted[worst], found[worst], tolerance=ROUNDING)
     collapsed = statistics_at(means_KD, centred(means_KD) + shift_D)
-    least = (2 - 2 * (1 - gauge_share(collapsed.weight_KD)) ** 0.5) ** 0.5
+    least = nc3_floor(gauge_share(collapsed.weight_KD))
     yield compare("NC3 at NC3_centred = 0", least, nc3(collapsed), tolerance=ROUNDING)
 
 
@@ -241,12 +246,8 @@ def check_schedule_free(
     *, learning_rate: float, weight_decay: float, momentum: float, steps: int, seed: int
 ) -> Iterator[Check]:
     """Corollary 5: the row sum of Schedule-Free SGD obeys its own recursion without a gradient."""
-    num_classes, num_features, _ = MOVING
-    problem = moving_problem(
-        num_classes=num_classes, num_features=num_features, batch_size=BATCH_SIZE, seed=seed
-    )
+    start_KD, problem = moving_data(seed=seed)
     how = {"learning_rates": [learning_rate] * steps, "momentum": momentum, "weight_decay": weight_decay}
-    start_KD = np.random.default_rng(seed + 1).normal(size=(num_classes, num_features)) / num_features**0.5
     sums_TD = row_sums(schedule_free(start_KD, problem, **how))
     ratios_T = np.concatenate(list(schedule_free(np.ones(1), np.zeros_like, **how)))
     yield check_closed_form(sums_TD, ratios_T, has_one=True)

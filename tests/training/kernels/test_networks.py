@@ -10,7 +10,7 @@ from interpreted import DEVICES, use_few_programs
 
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
-from collapse.measuring.collect import nc0_ratio_by_epoch
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.training import run as training
 from collapse.training.graphed_steps import GraphedSteps
 from collapse.training.images import load_images

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from collapse.measuring.collect import nc0_ratio_by_epoch
 from collapse.paper.regression import fit_nc3_on_log_nc0
 from collapse.paper.selection import drawable, outcome, smallest, unmeasured, why_no_valid
 from collapse.paper.tables import TABLE_METRICS, final_metrics, hyperparameters, smallest_metrics
+from collapse.study.known_nc0 import nc0_ratio_by_epoch
 
 BELOW, ABOVE = "<-99.5%", ">>100%"  # how the paper prints changes beyond these bounds
 REGRESSION_UNITS = {"n": 1, "beta": 1e-4, "F": 0.1}  # the rest of table 6 has three decimals
