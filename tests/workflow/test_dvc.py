@@ -162,8 +162,7 @@ def test_one_changed_setting_redraws_one_figure_in_both(restored):
 
 
 def test_an_interrupted_repro_goes_on_and_what_a_bare_snakemake_makes_is_recorded(restored):
-    # So many that some have not begun when the first is there: what runs is let end.
-    names = {f"figure_{number}" for number in (1, 2, 3, 6, 7, 12, 13, 18, 20, 26)}
+    names = {"figure_1", "figure_3", "figure_5"}
 
     def recaption(parameters):
         for name in names:
@@ -176,6 +175,8 @@ def test_an_interrupted_repro_goes_on_and_what_a_bare_snakemake_makes_is_recorde
         [restored / ".venv/bin/dvc", "repro", "study@tiny"],
         cwd=restored, env=environment(restored), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell lets what it runs in the background ignore SIGINT, and so the tests' own processes.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while running.poll() is None and times(figures) == before:
         time.sleep(0.05)
