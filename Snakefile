@@ -30,6 +30,7 @@ include: "workflow/rules/datasets.smk"  #                              section 3
 include: "workflow/rules/training.smk"  #                              section 3.1
 include: "workflow/rules/metrics.smk"  #                               appendix B
 include: "workflow/rules/depth.smk"  #                                 which layers collapse
+include: "workflow/rules/further.smk"  #                               dense layers; features without a network
 include: "workflow/rules/tables.smk"  #                                section 3, appendix D
 include: "workflow/rules/figures.smk"  #                               section 3, appendix D
 include: "workflow/rules/analysis.smk"  #                              the claims; ours beside the paper's

@@ -11,6 +11,7 @@ from filelock import FileLock
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
 from collapse.study.parameters import load_parameters
+from collapse.study.settings import UNSAID
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,6 +52,7 @@ def tiny_run():
         "momentum": 0.9,
         "weight_decay": 0.05,
         "coupled_fraction": None,
+        **UNSAID,
         "beta2": 0.999,
         "epsilon": 1e-8,
         "schedule": "thirds",

@@ -16,6 +16,7 @@ import pandas as pd
 
 from collapse.measuring.results import DEPTH_COLUMNS, MEASURES, RUN_COLUMNS
 from collapse.optimizers import OPTIMIZERS as REGISTRY
+from collapse.study.settings import UNSAID
 from collapse.theory.keepers import RowSum, row_sum
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
@@ -217,6 +218,7 @@ def _run(
         **{"architecture": "ResNet9", "width": 1.0, "dataset": "FashionMNIST", "image_size": 32},
         **{"train_size": 60000, "augmentation": "none", "optimizer": name, "learning_rate": rate},
         **{"momentum": momentum, "weight_decay": decay, "coupled_fraction": fraction, "schedule": "thirds"},
+        **UNSAID,
         **{"epochs": epochs, "batch_size": 128, "seed": 3141, "status": status, "reason": reason},
         **{"valid": not reason, "epochs_done": 1 if diverged else epochs, "seconds": 480.0},
         "train_accuracy": np.nan if diverged else (0.9421 if undertrained else 1.0),

@@ -9,7 +9,7 @@ from collapse.architectures.initialisation import initial_network
 from collapse.architectures.trunk import TRUNK_POINTS, trunk_features
 from collapse.measuring import depth as measuring
 from collapse.measuring.depth import measure_depth, point_statistics, sampled
-from collapse.measuring.depth_table import collect_depth
+from collapse.measuring.further_tables import collect_further
 from collapse.measuring.results import DEPTH_COLUMNS, read_depth
 from collapse.metrics import depth_sweeps
 from collapse.metrics.conventions import jacot_nc1
@@ -159,7 +159,7 @@ def test_of_a_trained_pack_nothing_is_changed(tiny_run, prepared, tmp_path):
 
 def test_tables_of_packs_are_collected_and_no_pack_is_an_empty_table(tiny_run, prepared, tmp_path):
     table = measured([tiny_run], prepared, tmp_path)
-    collect_depth([tmp_path / "depth.parquet"] * 2, tmp_path / "both")
+    collect_further("depth", [tmp_path / "depth.parquet"] * 2, tmp_path / "both")
     assert len(read_depth(tmp_path / "both")) == 2 * len(table)
-    collect_depth([], tmp_path / "none")
+    collect_further("depth", [], tmp_path / "none")
     assert read_depth(tmp_path / "none").empty and list(read_depth(tmp_path / "none")) == DEPTH_COLUMNS

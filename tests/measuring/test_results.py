@@ -7,7 +7,7 @@ from collapse.lineage.audit.cells import run_facts
 from collapse.lineage.audit.evidence import made_on
 from collapse.measuring.evidence_tables import read_evidence
 from collapse.measuring.results import with_kernels
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 
 def test_runs_of_before_there_was_a_choice_had_plain_kernels():

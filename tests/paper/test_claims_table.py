@@ -144,7 +144,7 @@ def test_the_script_and_the_command_write_the_same_table(
     job = as_job(
         tmp_path,
         "tables/claims.py",
-        input=inputs | {"theorems": tmp_path / "table_1.csv", "optimizer_theory": table_102},
+        input=inputs | {"table_1": tmp_path / "table_1.csv", "table_102": table_102},
         output={kind: tmp_path / kind for kind in ("csv", "markdown", "html")},
         params={"settings": settings, "caption": "Claims", "notes": {"grid": None}, "note": "its scale"},
     )

@@ -104,6 +104,7 @@ def test_the_first_page_says_what_was_run():
         notes={"grid": "half as wide"},
         lacking=["figure_30"],
         claims=pd.DataFrame({"Claim": ["C1"], "Verdict": ["holds"]}),
+        citation="arXiv 2602.16642",
         comparison=pd.DataFrame({"Table": ["table 2"], "as reported": [3]}),
         code="abc of today",
     )

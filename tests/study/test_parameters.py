@@ -12,8 +12,9 @@ from collapse.optimizers import OPTIMIZERS
 from collapse.paper.target_checks import check_targets
 from collapse.paper.targets import rows_of
 from collapse.study.parameters import COMMAND_LINE, ParameterError, load_parameters, validate_parameters
-from collapse.study.runs import SETTINGS, SMALLEST_IMAGE, crossed, run_table
+from collapse.study.runs import crossed, run_table
 from collapse.study.schedules import SCHEDULES, sum_of_schedule
+from collapse.study.settings import SETTINGS, SMALLEST_IMAGE
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/params.schema.yaml").read_text(encoding="utf-8"))
 

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import hashlib
+import json
 
 import pandas as pd
 import pytest
@@ -10,7 +12,16 @@ from collapse.architectures.trunk import TRUNK_POINTS
 from collapse.datasets import DATASETS
 from collapse.study import runs
 from collapse.study.depth import WITH_POINTS, depth_packs
-from collapse.study.runs import SETTINGS, run_key, run_minutes, run_table, runs_by_pack, summary, unique_runs
+from collapse.study.parameters import ParameterError
+from collapse.study.runs import (
+    run_key,
+    run_minutes,
+    run_table,
+    runs_by_pack,
+    summary,
+    unique_runs,
+)
+from collapse.study.settings import SETTINGS, UNSAID
 
 
 def test_the_papers_grid_is_3888_runs_in_108_packs(parameters):
@@ -136,7 +147,9 @@ OTHERS = {
     "architecture": "VGG9", "width": 0.25, "dataset": "MNIST", "image_size": 9, "train_size": 10,
     "augmentation": "crop_flip", "optimizer": "AdamInterpolated", "learning_rate": 0.5, "momentum": 0.25,
     "weight_decay": 0.125, "coupled_fraction": 0.5, "beta2": 0.9, "epsilon": 0.1, "schedule": "constant",
-    "epochs": 3, "batch_size": 7, "measure_every": 2, "precision": "float32", "seed": 1,
+    "epochs": 3, "batch_size": 7, "measure_every": 2, "precision": "float32", "loss": "squared",
+    "head": "fixed_etf", "feature_dimension": "K", "feature_decay": 0.1, "stem": "cifar", "relu_layers": 2,
+    "linear_layers": 3, "seed": 1,
 }  # fmt: skip
 
 
@@ -144,6 +157,36 @@ OTHERS = {
 def test_keys_change_with_every_setting(parameters, name):
     run = run_table(parameters, "demo").iloc[0].to_dict()
     assert run_key(run) != run_key(run | {name: OTHERS[name]})
+
+
+def test_what_a_run_does_not_say_is_no_part_of_its_key(parameters):
+    """So keys, packs, evidence and states from before there was such a setting stay what they are."""
+    run = runs.records(run_table(parameters, "demo"))[0]
+    identity = {name: run[name] for name in SETTINGS if name not in UNSAID}
+    identity |= {"dataset_digest": DATASETS[run["dataset"]].digest, "protocol": runs.PROTOCOL}
+    before = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    assert run["key"] == run_key(run) == before
+    said = {"loss": "cross_entropy", "head": "learned", "feature_dimension": "p"}
+    parameters["studies"]["demo"]["defaults"] |= said
+    assert run_table(parameters, "demo").iloc[0].key == before
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"stem": "cifar"}, "stem: ResNet9 has no such setting; it is for ResNet18 and ResNet50"),
+        ({"relu_layers": 2}, "relu_layers: ResNet9 has no such setting"),
+        ({"architecture": "MLPTail", "relu_layers": 2}, "linear_layers: MLPTail needs it"),
+        ({"architecture": "VGG9", "feature_dimension": "K", "image_size": 16}, "feature_dimension: VGG9"),
+        ({"feature_decay": 0.1, "weight_decay": 0}, "feature_decay needs a weight_decay"),
+    ],
+)
+def test_a_network_has_the_form_that_its_architecture_can_have(parameters, settings, words):
+    defaults = parameters["studies"]["demo"]["defaults"]
+    rows = [{"optimizer": "SGD", "learning_rate": 0.1, "momentum": 0, "weight_decay": 0.1} | settings]
+    parameters["studies"]["demo"]["experiments"] = {"grid": {"axes": defaults, "rows": rows}}
+    with pytest.raises(ParameterError, match=words):
+        run_table(parameters, "demo")
 
 
 def test_keys_change_with_protocol_and_dataset(parameters, monkeypatch):

@@ -9,7 +9,7 @@ from collapse.measuring.collect import collect
 from collapse.measuring.extraction import extract_statistics
 from collapse.measuring.measurement import measure_pack
 from collapse.measuring.results import MEASURES
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 from collapse.training import packs
 from collapse.training.pack_files import PackFileError, PackPaths, joined, read_pack
 from collapse.training.packs import train_pack

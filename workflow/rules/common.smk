@@ -2,6 +2,7 @@
 import os
 import shutil
 import sys
+from itertools import filterfalse
 from math import ceil
 
 from snakemake.exceptions import WorkflowError
@@ -10,12 +11,13 @@ from collapse.datasets import DATASETS
 from collapse.files.environment import problem_of_path
 from collapse.files.errors import InputError
 from collapse.measuring.evidence_files import evidence_files, measured_experiments
+from collapse.measuring.results import FURTHER
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.explorer.template import page_digest
 from collapse.paper.report.sections import EXPLORER_CAPTION, in_report
 from collapse.paper.scale import face_note, scale_notes, target_note
 from collapse.paper.signatures import tables_of
-from collapse.paper.target_checks import check_targets
+from collapse.paper.target_checks import check_targets, is_table
 from collapse.paper.targets import (
     aliases_of,
     lacking_of,
@@ -28,6 +30,8 @@ from collapse.records.code_json import keep_code_digests
 from collapse.records.run_checks import RunError, require_slurm, require_targets
 from collapse.study.depth import depth_packs
 from collapse.study.entries import entries_of, entries_used
+from collapse.study.families import family_of, of_family, without_prefix
+from collapse.study.layers import layer_packs
 from collapse.study.parameters import (
     COMMAND_LINE,
     REFERENCE_STUDY,
@@ -37,6 +41,7 @@ from collapse.study.parameters import (
     validate_parameters,
 )
 from collapse.study.runs import PROTOCOL, run_minutes, run_table, runs_by_pack, valid_accuracies
+from collapse.study.unconstrained import unconstrained_rows
 
 if problem := problem_of_path(sys.executable):
     raise WorkflowError(problem)
@@ -51,6 +56,7 @@ try:
     RUNS = run_table(config, config["study"])
     PACKS = {} if EVIDENCE else runs_by_pack(RUNS)
     DEPTH_PACKS = {} if EVIDENCE else depth_packs(RUNS)
+    LAYER_PACKS = {} if EVIDENCE else layer_packs(RUNS)
 except InputError as error:
     raise WorkflowError(error)
 
@@ -60,24 +66,34 @@ RESULTS = f"results/{STUDY}"
 ENTRIES = entries_used(config["studies"], STUDY)
 NO_DATA = {"architecture": [], "dataset": []}  # theory reads none
 OF_PAPER = entries_used(config["studies"], REFERENCE_STUDY) | NO_DATA
-OF_TABLE_102 = OF_PAPER | {"optimizer": sorted(config["theory"]["table_102"]["settings"]["optimizers"])}
+OF_STUDY = config["studies"][STUDY]
+FAMILY = family_of(OF_STUDY)
+THEORY = of_family(OF_STUDY, config["theory"])
+ANALYSIS = {without_prefix(name): its for name, its in of_family(OF_STUDY, config["analysis"]).items()}
+UNCONSTRAINED = unconstrained_rows(OF_STUDY)
 TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
-OF_RUNS = [f"{RESULTS}/runs.parquet", f"{RESULTS}/history.parquet", f"{RESULTS}/depth.parquet"]
+OF_RUNS = expand(f"{RESULTS}/{{table}}.parquet", table=["runs", "history", *FURTHER])
 OF_TABLES = [
-    *expand(
-        f"{RESULTS}/tables/{{table}}.html", table=["table_1", "table_102", *TABLES, "claims", "comparison"]
-    ),
+    *expand(f"{RESULTS}/tables/{{table}}.html", table=[*filter(is_table, THEORY), *TABLES, *ANALYSIS]),
     f"{RESULTS}/summary.html",
     f"{RESULTS}/metrics.json",
 ]
 OF_FIGURES = [
-    *expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=["theory", *FIGURES]),
+    *expand(f"{RESULTS}/figures/{{figure}}.pdf", figure=[*filterfalse(is_table, THEORY), *FIGURES]),
     f"{RESULTS}/explorer.html",
 ]
+
+
+def of_theory(target):
+    """The entries of the registries that a target of the theory uses: it reads no data."""
+    named = target["settings"].get("optimizers")
+    return OF_PAPER | ({"optimizer": sorted(named)} if named else {})
+
+
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.
 FROM_FILES = [name for name, runs in PACKS.items() if DATASETS[runs[0]["dataset"]].stays_on_disk]
 MINUTES = {

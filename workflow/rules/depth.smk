@@ -23,21 +23,3 @@ rule measure_depth:
         ),
     script:
         "../scripts/measure_depth.py"
-
-
-rule collect_depth:
-    """Join what the packs have of depth into a tidy table, empty in a study without that experiment."""
-    input:
-        tables=expand(f"{RESULTS}/packs/{{pack}}/depth.parquet", pack=DEPTH_PACKS),
-    output:
-        depth=f"{RESULTS}/depth.parquet",
-    log:
-        f"{RESULTS}/logs/collect_depth.log",
-    localrule: True
-    conda:
-        "../../envs/collapse.yaml"
-    threads: 1
-    params:
-        code=code_digest(f"{SCRIPTS}/collect_depth.py", entries=ENTRIES),
-    script:
-        "../scripts/collect_depth.py"

@@ -4,9 +4,9 @@ report: "../report/first_page.rst"
 rule summary:
     """The report's first page: what was run, on what, by which code, and what came of the claims."""
     input:
+        **{name: f"{RESULTS}/tables/{name}.csv" for name in ANALYSIS if name == "comparison"},
         runs=f"{RESULTS}/runs.parquet",
         claims=f"{RESULTS}/tables/claims.csv",
-        comparison=f"{RESULTS}/tables/comparison.csv",
     output:
         html=f"{RESULTS}/summary.html",
     log:
@@ -19,6 +19,7 @@ rule summary:
         study=STUDY,
         title=config["studies"][STUDY]["title"],
         notes=scale_notes(config, STUDY),
+        citation=FAMILY.citation,
         lacking=list(LACKING),
         entries=ENTRIES,
         code=code_digest(f"{SCRIPTS}/summary.py", entries=ENTRIES),

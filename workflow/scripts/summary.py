@@ -14,6 +14,8 @@ from collapse.records.provenance import commit_words, project_state
 SHOWN = ["Claim", "Verdict", "Effect", "At other thresholds"]  # the rest stands in the table of claims
 
 with job(snakemake):
+    numbers = snakemake.input.get("comparison")  # of the paper alone
+    comparison = print_summary(pd.read_csv(numbers)) if numbers else None
     page = first_page(
         read_runs(snakemake.input.runs),
         study=snakemake.params.study,
@@ -21,7 +23,8 @@ with job(snakemake):
         notes=snakemake.params.notes,
         lacking=snakemake.params.lacking,
         claims=print_claims(pd.read_csv(snakemake.input.claims))[SHOWN],
-        comparison=print_summary(pd.read_csv(snakemake.input.comparison)),
+        citation=snakemake.params.citation,
+        comparison=comparison,
         code=commit_words(project_state()),
     )
     Path(snakemake.output.html).write_text(page, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,8 +18,9 @@ class Network(nn.Module):
 
     `body` maps images (N, C, H, W) to features (N, p); `head` is nn.Linear(p, K), its weight is the
     W (K, p) of the paper. `decay_vectors` says whether weight decay touches biases and the scales and
-    shifts of normalisations too: in the paper everywhere but in the ViT. `precision` is that of the body,
-    one of collapse.architectures.precision; a run's own is set by collapse.architectures.initialisation.
+    shifts of normalisations too: in the paper everywhere but in the ViT; `decay_body` whether it touches the
+    body. `precision` is that of the body, one of collapse.architectures.precision. A run's own precision, and
+    whether its body decays, is set by collapse.architectures.initialisation.
     """
 
     def __init__(self, *, body: nn.Module, head: nn.Linear, decay_vectors: bool = True):
@@ -26,6 +28,7 @@ class Network(nn.Module):
         self.body = body
         self.head = head
         self.decay_vectors = decay_vectors
+        self.decay_body = True
         self.precision = "float32"
 
     def features(self, images_NCHW: Tensor, *, body: Body | None = None) -> Tensor:
@@ -62,13 +65,14 @@ class Architecture:
     smallest_image_size: int
 
     def __call__(
-        self, *, channels: int, image_size: int, num_classes: int, train_size: int, width: float
+        self, *, channels: int, image_size: int, num_classes: int, train_size: int, width: float, **form: Any
     ) -> Network:
         """A new network, initialised from torch's global generator.
 
         channels, image_size: of the images. num_classes: K. train_size: N, of which the unconstrained
         features have one vector each. width: factor on every number of channels, 1.0 as in the paper.
-        A `build` takes what it needs of these. Raises ValueError when 64 * width is not a whole
+        form: what some architectures can have beside (collapse.study.runs.HAVE), given where it is not as
+        usual. A `build` takes what it needs of these. Raises ValueError when 64 * width is not a whole
         number of at least 1.
         """
         return self.build(
@@ -77,6 +81,7 @@ class Architecture:
             num_classes=num_classes,
             train_size=train_size,
             width=width,
+            **form,
         )
 
 

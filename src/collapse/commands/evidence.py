@@ -44,7 +44,8 @@ from collapse.measuring.evidence_tables import (
 from collapse.measuring.results import OUTCOME, RUN_COLUMNS, with_kernels
 from collapse.paper.selection import run_name
 from collapse.study.parameters import load_parameters
-from collapse.study.runs import SETTINGS, chosen_runs, records, run_table, valid_accuracies
+from collapse.study.runs import chosen_runs, records, run_table, valid_accuracies
+from collapse.study.settings import SETTINGS
 from collapse.training.pack_files import key_of, read_table, read_tensors
 
 # What is read of a pack: its tables, and of each the columns.

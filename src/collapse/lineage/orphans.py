@@ -7,32 +7,40 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collapse.measuring.evidence_files import measured_experiments
+from collapse.paper.target_checks import is_table
 from collapse.paper.targets import targets_of
+from collapse.study.families import of_family, without_prefix
 from collapse.study.runs import run_table
+from collapse.study.unconstrained import unconstrained_rows
 from collapse.training.pack_lock import holder_lives
 
-OF_PACKS = ("train", "extract_statistics", "measure", "measure_depth")  # rules with a job a pack
-OF_STUDY = (
-    "collect", "collect_depth", "table_1", "table_102", "claims", "comparison", "key_numbers", "summary",
-    "theory",
-)  # fmt: skip
+OF_PACKS = (
+    "train",
+    "extract_statistics",
+    "measure",
+    "measure_depth",
+    "measure_layers",
+)  # rules with a job a pack
+OF_STUDY = ("collect", "collect_further", "key_numbers", "summary")
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 
 
 class Members(NamedTuple):
-    """What a study is made of, by name; keys: of its runs."""
+    """What a study is made of, by name; unconstrained: the optimizers of that rule; keys: of its runs."""
 
     packs: set[str]
     datasets: set[str]
     tables: set[str]
     figures: set[str]
+    unconstrained: set[str]
     keys: set[str]
 
     def jobs(self) -> set[str]:
         """The names of their records: "train/{pack}", "figure_7"."""
         of_packs = {f"{rule}/{pack}" for rule in OF_PACKS for pack in self.packs}
         of_datasets = {f"prepare_dataset/{dataset}" for dataset in self.datasets}
-        return of_packs | of_datasets | self.tables | self.figures | set(OF_STUDY)
+        of_rows = {f"unconstrained_features/{row}" for row in self.unconstrained}
+        return of_packs | of_datasets | of_rows | self.tables | self.figures | set(OF_STUDY)
 
 
 def members_of(parameters: Mapping[str, Any], study: str) -> Members:
@@ -41,11 +49,16 @@ def members_of(parameters: Mapping[str, Any], study: str) -> Members:
     studies = {**parameters["studies"], study: measured_experiments(parameters, study)}
     parameters = {**parameters, "studies": studies}
     trains = "evidence" not in studies[study]
+    theory = of_family(studies[study], parameters["theory"])
+    tables = {name for name in theory if is_table(name)}
     return Members(
         packs=set(table.pack) if trains else set(),
         datasets=set(table.dataset) if trains else set(),
-        tables={"table_1", "table_102", "claims", "comparison", *targets_of(parameters, study, "tables")},
-        figures={"theory", *targets_of(parameters, study, "figures")},
+        tables=tables
+        | {without_prefix(name) for name in of_family(studies[study], parameters["analysis"])}
+        | {*targets_of(parameters, study, "tables")},
+        figures=(theory.keys() - tables) | {*targets_of(parameters, study, "figures")},
+        unconstrained=set(unconstrained_rows(studies[study])),
         keys=set(table.key),
     )
 
@@ -70,8 +83,8 @@ def orphans(folder: Path, members: Members) -> list[Path]:
     found = [path for path in folder.glob("packs/*/") if path.name not in members.packs]
     found += [path for path in folder.glob("unfinished/*/") if is_left_behind(path, members)]
     made = {
-        "tables/table_*.*": members.tables,
-        "figures/figure_*.*": members.figures,
+        "tables/*table_*.*": members.tables,
+        "figures/*figure_*.*": members.figures,
         "datasets/*.safetensors": members.datasets,
     }
     for pattern, names in made.items():

@@ -31,6 +31,7 @@ TRAINED_COLUMNS = ["key", "epoch", "learning_rate", "measured", "running_loss", 
 OF_OUTCOMES = ["key", *OUTCOME]
 OF_METRICS = ["key", *MEASURES]
 OF_HISTORY_METRICS = ["key", "epoch", *MEASURES, *SPECTRA]
+LOSS_OF_ZERO = 0.5  # of outputs that are zero, under squared loss
 WHOLE_NUMBERS = ["epochs_done", "threads", "protocol"]  # which a run that is missing has not
 
 
@@ -156,9 +157,11 @@ def last_measured(history: pd.DataFrame) -> pd.DataFrame:
 def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> pd.DataFrame:
     """Adds `valid`, and to runs that were done but are not valid the reason.
 
-    valid_accuracies: the training accuracy that a valid run reaches, by experiment.
+    valid_accuracies: the training accuracy that a valid run reaches, by experiment. Under squared loss a run
+    whose outputs went to zero is not valid either: its loss is 1/2.
     """
     done = runs.status == "done"
+    collapsed = done & (runs.loss == "squared") & ~(runs.train_loss < LOSS_OF_ZERO - 0.01)
     wanted = runs.experiment.map(valid_accuracies).astype(float)
     # Not >=: an accuracy that is missing must not pass.
     undertrained = done & ~(runs.train_accuracy >= wanted)
@@ -166,7 +169,9 @@ def with_validity(runs: pd.DataFrame, valid_accuracies: Mapping[str, float]) -> 
         f"undertrained: training accuracy {accuracy:.4f} < {least:g}"
         for accuracy, least in zip(runs.train_accuracy, wanted, strict=True)
     ]
-    return runs.assign(valid=done & ~undertrained, reason=runs.reason.mask(undertrained, why).fillna(""))
+    to_zero = [f"collapsed to zero: training loss {loss:.4f}" for loss in runs.train_loss]
+    reason = runs.reason.mask(undertrained, why).mask(collapsed, to_zero).fillna("")
+    return runs.assign(valid=done & ~undertrained & ~collapsed, reason=reason)
 
 
 def with_closed_form(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from collapse.measuring.definitions import columns_since
 from collapse.measuring.results import read_runs
 from collapse.records.provenance import RecordError, read_record, sha256
 from collapse.study.parameters import ParameterError
-from collapse.study.runs import SETTINGS, records, run_table
+from collapse.study.runs import records, run_table
+from collapse.study.settings import SETTINGS
 
 ABOUT = "about.json"
 RUNS, HISTORY, STATISTICS = "runs.parquet", "history.parquet", "class_statistics.safetensors"

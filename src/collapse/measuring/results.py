@@ -12,7 +12,7 @@ from collapse.files.errors import InputError
 from collapse.metrics.depth import POINT_METRICS
 from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import DIAGNOSTICS, METRICS
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS, UNSAID
 
 MEASURES = [*METRICS, *DIAGNOSTICS, *CENTRED]
 FIT = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
@@ -28,7 +28,20 @@ HISTORY_COLUMNS = [
     "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
     *SPECTRA,
 ]  # fmt: skip
-DEPTH_COLUMNS = ["key", "epoch", "view", "point", "depth", "num_features", *POINT_METRICS]
+# The tidy tables beside runs and history.
+FURTHER = {
+    "depth": ["key", "epoch", "view", "point", "depth", "num_features", *POINT_METRICS],
+    "layers": [
+        "key", "epoch", "layer", "kind", "NC1", "NC2", "NC3", "negativity", "balancedness", "bound_NC1",
+        "bound_NC2", "bound_NC3", "condition_last", "condition_tail",
+    ],
+    "ufm": [
+        "optimizer", "learning_rate", "momentum", "weight_decay", "epsilon", "seed", "num_classes",
+        "samples_per_class", "num_features", "step", "exposure", "cross_entropy", "objective", "minimum",
+        "norm_W", "NC0", "NC1", "NC2", "NC3", "imbalance",
+    ],
+}  # fmt: skip
+DEPTH_COLUMNS = FURTHER["depth"]
 
 
 def read_runs(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
@@ -56,7 +69,12 @@ def read_history(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.D
 
 def read_depth(path: str | PathLike) -> pd.DataFrame:
     """depth.parquet: a row a run, epoch (0, the initialisation, and the last), view and point."""
-    return _read(path, DEPTH_COLUMNS, ())
+    return read_further("depth", path)
+
+
+def read_further(name: str, path: str | PathLike) -> pd.DataFrame:
+    """A table of FURTHER; docs/results.md says what a row of it is."""
+    return _read(path, FURTHER[name], ())
 
 
 def read_results(runs: str | PathLike, history: str | PathLike) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -71,7 +89,7 @@ def _read(path: str | PathLike, columns: list[str], lacking: Collection[str]) ->
         words = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
     if "kernels" in columns and "status" in table:
-        table = with_kernels(table)
+        table = with_kernels(table).assign(**{name: its for name, its in UNSAID.items() if name not in table})
     missing = [name for name in columns if name not in table.columns and name not in lacking]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")

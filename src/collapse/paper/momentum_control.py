@@ -11,7 +11,7 @@ import pandas as pd
 from collapse.paper.equivalence import Comparison, compare, holm, mean_interval
 from collapse.paper.selection import unmeasured, why_no_valid
 from collapse.paper.tables import MISSING, four_digits
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 EQUAL_EFFECTIVE_RATE, EQUAL_RATE = "learning rate / (1 - momentum)", "learning rate"
 REFERENCE, EQUIVALENT, DIFFERENT, UNDECIDED = "reference", "equivalent", "different", "undecided"

@@ -14,7 +14,8 @@ from collapse.paper.targets import (
     values_of,
 )
 from collapse.study.entries import as_list
-from collapse.study.parameters import REFERENCE_STUDY, ParameterError
+from collapse.study.families import family_of
+from collapse.study.parameters import ParameterError
 
 # How the face of a scaled-down study's figure says that a setting is not the paper's.
 SCALED = {
@@ -32,6 +33,8 @@ SCALED = {
     "beta2": "beta2 {}",
     "epsilon": "epsilon {}",
     "seed": "seed {}",
+    "relu_layers": "{} ReLU layers",
+    "linear_layers": "{} linear layers",
 }
 
 
@@ -53,14 +56,13 @@ def scale_note(
     of them. None when there is none: then they are the paper's.
     """
     studies = parameters["studies"]
-    if REFERENCE_STUDY not in studies:
-        raise ParameterError(
-            f"params.yaml: studies: {REFERENCE_STUDY!r} is missing; it says what scaled means"
-        )
+    reference = family_of(studies[study]).reference_study
+    if reference not in studies:
+        raise ParameterError(f"params.yaml: studies: {reference!r} is missing; it says what scaled means")
     stand_ins = stand_ins_of(studies[study], experiment)
     chosen = {"architecture": architecture, "optimizers": optimizers}
     ours = rows_of(studies[study], experiment, dataset=stand_ins.get(dataset, dataset), **chosen)
-    papers = rows_of(studies[REFERENCE_STUDY], experiment, dataset=dataset, **chosen)
+    papers = rows_of(studies[reference], experiment, dataset=dataset, **chosen)
     ours, papers = ([row for where in wheres for row in rows_where(rows, where)] for rows in (ours, papers))
     datasets = values_of(ours).get("dataset", set())
     parts = [
@@ -126,6 +128,8 @@ def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str
 
     Of a figure that shows one run an optimizer, that of the smallest metric, it speaks of all candidates.
     """
+    if "experiment" not in settings:
+        return face_note(scale_notes(parameters, study)) or f"{study} study, as published"
     wheres = [part.get("where") or {} for part in settings.get("panels") or [settings]]
     note = scale_note(parameters, study, settings["experiment"], **chosen_runs(settings), wheres=wheres)
     if note and settings.get("run_of_smallest"):

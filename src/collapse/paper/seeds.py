@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 ALIKE = ["experiment", *(name for name in SETTINGS if name != "seed")]
 

@@ -34,9 +34,9 @@ def schema_of_arguments(file: Path, function: str) -> dict[str, Any]:
     return closed_object(arguments, required=list(arguments))
 
 
-def tables_of(script: str | Path) -> list[str]:
-    """The tables of results that a figure's `draw` takes: "runs" and "history", or "depth"."""
-    found, _ = definition(Path(script), "draw")
+def tables_of(script: str | Path, function: str = "draw") -> list[str]:
+    """The tables that a script's function takes: "runs" and "history", or "depth"; for claims "table_1"."""
+    found, _ = definition(Path(script), function)
     return [argument.arg for argument in found.args.args]
 
 

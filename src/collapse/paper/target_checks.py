@@ -14,6 +14,7 @@ from collapse.metrics.depth import POINT_METRICS, VIEWS
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.signatures import schema_of_arguments
 from collapse.paper.targets import ALL
+from collapse.study.families import without_prefix
 from collapse.study.parameters import PROJECT_ROOT, TARGETS_FILE, ParameterError, describe, suggestion, walk
 
 SCRIPTS = PROJECT_ROOT / "workflow/scripts"
@@ -42,11 +43,12 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
     }
     theory, tables, figures = parameters["theory"], parameters["tables"], parameters["figures"]
     analysis = parameters["analysis"]
+    drawn = {name: target for name, target in theory.items() if not is_table(name)}
     for kind, function, section, targets in (
         ("tables", "make", "tables", tables),
         ("figures", "draw", "figures", figures),
-        ("tables", "make", "theory", {name: theory[name] for name in ("table_1", "table_102")}),
-        ("figures", "draw", "theory", {"theory": theory["theory"]}),
+        ("tables", "make", "theory", {name: theory[name] for name in theory if name not in drawn}),
+        ("figures", "draw", "theory", drawn),
         ("tables", "make", "analysis", analysis),
     ):
         scripts = {path.stem: path for path in sorted((SCRIPTS / kind).glob("*.py"))}
@@ -65,11 +67,16 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
             check_names(settings, known, where=where)
     may_be_named = experiments | set(parameters.get("without", []))
     for name, target in analysis.items():
-        for _, experiment in walk(target["settings"]["experiments"]):
+        for _, experiment in walk(target["settings"].get("experiments", {})):
             if experiment not in may_be_named:
                 where = f"{source}: analysis.{name}.settings.experiments"
                 remedy = suggestion(str(experiment), sorted(may_be_named))
                 raise ParameterError(f"{where}: unknown experiment {experiment!r}; {remedy}")
+
+
+def is_table(target: str) -> bool:
+    """Whether a target of the theory is a table; else it is a figure."""
+    return without_prefix(target).startswith("table_")
 
 
 def check_alias(same_as: str, targets: Mapping[str, Any], *, where: str) -> None:

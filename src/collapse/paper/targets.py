@@ -8,7 +8,8 @@ from typing import Any
 
 from collapse.optimizers import OPTIMIZERS
 from collapse.study.entries import as_list
-from collapse.study.parameters import REFERENCE_STUDY, ParameterError
+from collapse.study.families import family_of, of_family
+from collapse.study.parameters import ParameterError
 
 ALL = "all"  # of the setting `optimizers`
 
@@ -20,7 +21,7 @@ def targets_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str
     """
     return {
         name: target | {"caption": caption_in(parameters["studies"][study], target)}
-        for name, target in parameters[kind].items()
+        for name, target in of_family(parameters["studies"][study], parameters[kind]).items()
         if "same_as" not in target and has_runs(parameters["studies"][study], target["settings"])
     }
 
@@ -41,7 +42,7 @@ def aliases_of(parameters: Mapping[str, Any], study: str, kind: str) -> dict[str
 
 def lacking_of(parameters: Mapping[str, Any], study: str) -> dict[str, str]:
     """The targets that a study cannot build, and in one line which runs it lacks and who has them."""
-    every = {**parameters["tables"], **parameters["figures"]}
+    every = of_family(parameters["studies"][study], {**parameters["tables"], **parameters["figures"]})
     lacking = {}
     for name, entry in every.items():
         settings = every[entry.get("same_as", name)]["settings"]
@@ -67,7 +68,9 @@ def refusal(reason: str) -> Callable[[object], None]:
 
 
 def has_runs(study: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-    """Whether a study has a run that a target with these settings would show."""
+    """Whether a study has a run that a target with these settings would show; any, if none is named."""
+    if "experiment" not in settings:
+        return True
     chosen = chosen_runs(settings)
     stand_ins = stand_ins_of(study, settings["experiment"])
     chosen["dataset"] = stand_ins.get(chosen["dataset"], chosen["dataset"])
@@ -90,7 +93,7 @@ def chosen_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
 def target_settings(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a table or figure, with the study's stand-in for the dataset they name.
 
-    Where they name all optimizers, those with a run, here or in the paper.
+    Where they name all optimizers, those with a run, here or in the reference study.
     """
     stand_ins = stand_ins_of(parameters["studies"][study], settings.get("experiment"))
     resolved = dict(settings)
@@ -98,7 +101,8 @@ def target_settings(parameters: Mapping[str, Any], study: str, settings: Mapping
         resolved["dataset"] = stand_ins[resolved["dataset"]]
     if resolved.get("optimizers") == ALL:
         names = optimizers_with_runs(parameters["studies"][study], resolved)
-        names |= optimizers_with_runs(parameters["studies"][REFERENCE_STUDY], settings)
+        reference = family_of(parameters["studies"][study]).reference_study
+        names |= optimizers_with_runs(parameters["studies"][reference], settings)
         resolved["optimizers"] = [name for name in OPTIMIZERS if name in names]
     return resolved
 

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 
 from collapse.study.schedules import batches_per_epoch, step_learning_rates
+from collapse.study.settings import UNSAID
 from collapse.theory.closed_forms import NC0_RATIOS
 
 
 def nc0_ratio_by_epoch(run: Mapping[str, Any]) -> np.ndarray | None:
-    """NC0 / NC0(0) after 0, 1, ... epochs in closed form; None where there is none."""
+    """NC0 / NC0(0) after 0, 1, ... epochs in closed form; None where there is none.
+
+    It needs that the loss has gradients of W with a row sum of zero, and that W is trained.
+    """
     closed_form = NC0_RATIOS.get(run["optimizer"])
+    if any(run.get(name, UNSAID[name]) != UNSAID[name] for name in ("loss", "head")):
+        return None
     return None if closed_form is None else ratio_by_epoch(run, closed_form)
 
 

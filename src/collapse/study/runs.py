@@ -13,41 +13,17 @@ import pandas as pd
 
 from collapse.datasets.registry import DATASETS
 from collapse.study.parameters import ParameterError, suggestion
+from collapse.study.settings import OPTIONAL, SETTINGS, UNSAID, require_form, require_possible
 
 # Raised whenever a change to training, initialisation, data order or preprocessing changes a number
 # (tests/training/test_golden_trajectories.py notices). Results of another protocol are trained again.
 PROTOCOL = 2
 
-# What determines a run's result, and its type; with the dataset's digest and PROTOCOL, a run's key.
-SETTINGS: dict[str, type] = {
-    "architecture": str,
-    "width": float,
-    "dataset": str,
-    "image_size": int,
-    "train_size": int,
-    "augmentation": str,
-    "optimizer": str,
-    "learning_rate": float,
-    "momentum": float,
-    "weight_decay": float,
-    "coupled_fraction": float,
-    "beta2": float,
-    "epsilon": float,
-    "schedule": str,
-    "epochs": int,
-    "batch_size": int,
-    "measure_every": int,
-    "precision": str,
-    "seed": int,
-}
-OPTIONAL = ("coupled_fraction", "train_size")  # nothing: no such setting; all training images
 # The runs of a pack always have these in common, whatever pack_by says.
 PACK_SHARES = [
     "architecture", "width", "dataset", "image_size", "train_size", "augmentation",
     "schedule", "epochs", "batch_size", "measure_every", "precision",
 ]  # fmt: skip
-# Pixels a side. Here beside collapse.architectures' own, which cannot be read without torch.
-SMALLEST_IMAGE = {"ResNet9": 8, "VGG9": 16, "MLP": 1, "UFM": 1, "ViT": 8, "ResNet50": 32}
 IN_PACK_NAME = ["architecture", "dataset", "optimizer", "learning_rate"]
 
 
@@ -98,7 +74,14 @@ def unique_runs(table: pd.DataFrame) -> pd.DataFrame:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dicts, with None, no such setting, where a column of pandas has NaN."""
     rows = table.astype(object).to_dict("records")
-    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
+    return [{name: plain_value(name, value) for name, value in row.items()} for row in rows]
+
+
+def plain_value(name: str, value: Any) -> Any:
+    """None of NaN; a whole number that pandas has as a float for want of others as one."""
+    if value is None or value != value:
+        return None
+    return int(value) if SETTINGS.get(name) is int else value
 
 
 def runs_by_pack(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -140,8 +123,9 @@ def finished_run(settings: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     missing = [name for name in SETTINGS if name not in settings and name not in OPTIONAL]
     if missing:
         raise ParameterError(f"{where}: {missing[0]} is set neither here nor in the study's defaults")
-    settings = {"train_size": DATASETS[settings["dataset"]].train_size, **settings}
+    settings = UNSAID | {"train_size": DATASETS[settings["dataset"]].train_size} | settings
     require_possible(settings, where=where)
+    require_form(settings, where=where)
     # Six digits, so that a scaled decay is the number that tables print.
     settings["weight_decay"] = float(f"{settings['weight_decay'] * scale:.6g}")
     return {
@@ -149,58 +133,9 @@ def finished_run(settings: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     }
 
 
-def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
-    """What no schema can say. Raises ParameterError."""
-    dataset, architecture = DATASETS[settings["dataset"]], settings["architecture"]
-    if settings["train_size"] > dataset.train_size:
-        raise ParameterError(
-            f"{where}: train_size {settings['train_size']} is more than the {dataset.train_size} "
-            f"training images of {dataset.name}"
-        )
-    if settings["train_size"] != dataset.train_size and settings["train_size"] % dataset.num_classes:
-        raise ParameterError(
-            f"{where}: train_size {settings['train_size']} is not a multiple of the "
-            f"{dataset.num_classes} classes of {dataset.name}"
-        )
-    if (64 * settings["width"]) % 1:
-        raise ParameterError(f"{where}: width {settings['width']}: 64 * width must be a whole number")
-    if settings["train_size"] < 2 * dataset.num_classes:
-        raise ParameterError(f"{where}: train_size {settings['train_size']}: two a class are needed")
-    if settings["batch_size"] > settings["train_size"]:
-        raise ParameterError(
-            f"{where}: batch_size {settings['batch_size']} is more than the {settings['train_size']} images "
-            "that are trained on; choose at most as many"
-        )
-    if settings["batch_size"] == 1 or settings["train_size"] % settings["batch_size"] == 1:
-        raise ParameterError(
-            f"{where}: batch_size {settings['batch_size']} leaves a batch of one of "
-            f"{settings['train_size']} images, which BatchNorm cannot train on; choose another"
-        )
-    if settings["image_size"] < SMALLEST_IMAGE[architecture]:
-        raise ParameterError(
-            f"{where}: image_size {settings['image_size']} is too small for {architecture}; "
-            f"at least {SMALLEST_IMAGE[architecture]} is needed"
-        )
-    if architecture == "ViT" and settings["image_size"] % 4:
-        raise ParameterError(
-            f"{where}: image_size {settings['image_size']}: ViT needs a multiple of its patch size 4"
-        )
-    if (architecture == "UFM") != (dataset.name == "Indices"):
-        raise ParameterError(f"{where}: architecture UFM and dataset Indices go together, and only so")
-    if architecture == "UFM" and settings["train_size"] != dataset.train_size:
-        raise ParameterError(f"{where}: train_size: UFM has a feature for every sample, {dataset.train_size}")
-    known = ("none", "imagenet") if dataset.stays_on_disk else ("none", "crop_flip")
-    if settings["augmentation"] not in known:
-        raise ParameterError(
-            f"{where}: augmentation {settings['augmentation']}: {dataset.name} can have {' or '.join(known)}"
-        )
-    if (settings["optimizer"] == "AdamInterpolated") != ("coupled_fraction" in settings):
-        raise ParameterError(f"{where}: coupled_fraction goes with AdamInterpolated, and only with it")
-
-
 def run_key(run: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits of a hash of what determines a run's result."""
-    identity = {name: run[name] for name in SETTINGS}
+    identity = {name: run[name] for name in SETTINGS if name not in UNSAID or run[name] != UNSAID[name]}
     identity |= {"dataset_digest": DATASETS[run["dataset"]].digest, "protocol": PROTOCOL}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 

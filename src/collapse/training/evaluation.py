@@ -13,6 +13,7 @@ from collapse.architectures.network import Body, Network
 from collapse.datasets.image_folder import FolderImages
 from collapse.metrics.class_statistics import ClassStatistics, class_statistics
 from collapse.training.images import Images
+from collapse.training.losses import Criterion
 
 EVALUATION_BATCH = 1000
 FUSED_BATCH = 2500  # by fused kernels: 1,000 images take a GPU no longer than launching what they need
@@ -32,9 +33,14 @@ def require_finite(loss: float, values: Tensor) -> None:
 
 @torch.no_grad()
 def evaluate(
-    network: Network, images: Tensor | FolderImages, labels: Tensor, *, body: Body | None = None
+    network: Network,
+    images: Tensor | FolderImages,
+    labels: Tensor,
+    *,
+    criterion: Criterion = functional.cross_entropy,
+    body: Body | None = None,
 ) -> tuple[Tensor, float, float]:
-    """Features (N, p), mean cross-entropy and accuracy in eval mode. Raises Diverged.
+    """Features (N, p), mean loss and accuracy in eval mode. Raises Diverged.
 
     body: what computes the features in the place of the network's own body.
     All features are on the device at once, but never twice: ResNet50's of ImageNet are 10.5 GB.
@@ -46,7 +52,7 @@ def evaluate(
     if not features.isfinite().all():
         raise Diverged("features are not finite")
     logits = network.head(features)
-    loss = functional.cross_entropy(logits, labels).item()
+    loss = criterion(logits, labels).item()
     if not math.isfinite(loss):
         raise Diverged("loss in evaluation is not finite")
     accuracy = (logits.argmax(1) == labels).double().mean().item()
@@ -66,17 +72,22 @@ def gathered(batches: Iterable[Tensor], *, num_samples: int) -> Tensor:
 
 
 def statistics_of(
-    network: Network, images: Images, *, body: Body | None = None
+    network: Network,
+    images: Images,
+    *,
+    criterion: Criterion = functional.cross_entropy,
+    body: Body | None = None,
 ) -> tuple[ClassStatistics, dict[str, float]]:
     """Class statistics, and loss and accuracy on both sets, from one pass over the data.
 
     As in the paper, NC1 to NC3 see the training set in eval mode, NC4 the test set. Raises Diverged.
     """
+    means = {"criterion": criterion, "body": body}
     features, train_loss, train_accuracy = evaluate(
-        network, images.train_images, images.train_labels, body=body
+        network, images.train_images, images.train_labels, **means
     )
     test_features, test_loss, test_accuracy = evaluate(
-        network, images.test_images, images.test_labels, body=body
+        network, images.test_images, images.test_labels, **means
     )
     statistics = class_statistics(
         features_ND=features,

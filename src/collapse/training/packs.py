@@ -25,6 +25,7 @@ from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.records.provenance import commit_words, project_state
 from collapse.study.entries import entries_of
 from collapse.study.runs import PROTOCOL
+from collapse.study.settings import UNSAID
 from collapse.training.evaluation import Diverged
 from collapse.training.freed_memory import keep_freed_memory
 from collapse.training.images import DeviceError, Images, choose_device, load_images
@@ -203,6 +204,7 @@ def train_from(
 ) -> Outcome:
     """Train one run from its latest state, if it has one. Raises Interrupted, with the state saved."""
     settings = {name: run[name] for name in TRAINING}
+    settings |= {name: run.get(name, UNSAID[name]) for name in ("loss", "feature_decay")}
     padding = black_pixel(run["dataset"]) if run["augmentation"] == "crop_flip" else None
     begin = state.latest
     if begin:

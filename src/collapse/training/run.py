@@ -25,6 +25,7 @@ from collapse.training.evaluation import Diverged, require_finite, statistics_of
 from collapse.training.head import head_metrics
 from collapse.training.images import Images
 from collapse.training.kernels.named import kernels_named
+from collapse.training.losses import LOSSES, Criterion
 from collapse.training.steps import FlatParameters, State, Step, evaluated_by, step_of
 
 MINIBATCH_STREAM, AUGMENTATION_STREAM = 1, 2
@@ -147,6 +148,8 @@ def train_run(
     seed: int,
     padding: Tensor | None,
     progress: Callable[[int, float], None],
+    loss: str = "cross_entropy",
+    feature_decay: float | None = None,
     kernels: str = "plain",
     begin: Moment | None = None,
     between_epochs: Callable[[Callable[[], Moment]], None] = lambda take: None,
@@ -155,6 +158,7 @@ def train_run(
     """Train `network` in place. A run that diverges ends with that epoch, and says which and why.
 
     hyperparameters: momentum, weight_decay, coupled_fraction, beta2, epsilon.
+    loss, feature_decay: see collapse.training.losses and `accumulated_gradients`; fused kernels have neither.
     progress: called with the epoch and its loss after every epoch.
     kernels: plain, or fused where collapse.training.kernels.trust finds them to do the same.
     begin: go on from there, to the same bits as if nothing had come between.
@@ -162,10 +166,15 @@ def train_run(
     Every epoch from 0 (initialisation) on is recorded; what needs the features where `is_measured` says.
     """
     started = time.monotonic() - (begin.seconds if begin else 0.0)
-    means = kernels_named(kernels)
-    flat, record = FlatParameters(network), Record(network, images, evaluated_by(means, network))
+    means, criterion = kernels_named(kernels), LOSSES[loss]
+    flat = FlatParameters(network)
+    record = Record(network, images, criterion, evaluated_by(means, network))
     rule = means.rule(optimizer, flat, **hyperparameters)
-    step = step_of(network, flat, rule, means.gradients, graphed=OPTIMIZERS[optimizer].graphed)
+    gradients = means.gradients
+    if loss != "cross_entropy" or feature_decay:
+        penalty = (feature_decay or 0.0) * len(images.train_labels) / 2
+        gradients = partial(gradients, criterion=criterion, feature_penalty=penalty)
+    step = step_of(network, flat, rule, gradients, graphed=OPTIMIZERS[optimizer].graphed)
     looks = partial(is_measured, epochs=epochs, measure_every=measure_every)
     if begin:
         epoch, state = begin.epoch, restored(begin, network, flat, record)
@@ -176,14 +185,14 @@ def train_run(
     while epoch < epochs and not reason:
         epoch += 1
         rate = learning_rate * SCHEDULES[schedule](epoch - 1, epochs)
-        state, loss = train_epoch(
+        state, running_loss = train_epoch(
             network, state, images, step=step, learning_rate=rate,
             batch_size=batch_size, seed=seed, epoch=epoch - 1, padding=padding,
         )  # fmt: skip
         reason = record.after(epoch, flat, features=looks(epoch),
-                              learning_rate=rate, running_loss=loss)  # fmt: skip
+                              learning_rate=rate, running_loss=running_loss)  # fmt: skip
         if not reason:
-            progress(epoch, loss)
+            progress(epoch, running_loss)
             between_epochs(partial(moment, network, flat, state, record, epoch=epoch, started=started))
     return Outcome(
         status="diverged" if reason else "done",
@@ -234,8 +243,8 @@ def restored(
 class Record:
     """What is seen of a run on its way: `history` and `trajectory` of its Outcome."""
 
-    def __init__(self, network: Network, images: Images, body: Body | None = None):
-        self.network, self.images, self.body = network, images, body
+    def __init__(self, network: Network, images: Images, criterion: Criterion, body: Body | None = None):
+        self.network, self.images, self.criterion, self.body = network, images, criterion, body
         self.history: list[dict[str, Any]] = []
         self.trajectory: dict[str, Tensor] = {}
 
@@ -243,7 +252,9 @@ class Record:
         """Look at the last layer and, if `features`, at all images. Raises Diverged, adding nothing."""
         row = {"epoch": epoch, "measured": features} | row | head_metrics(self.network.head)
         if features:
-            statistics, fit = statistics_of(self.network, self.images, body=self.body)
+            statistics, fit = statistics_of(
+                self.network, self.images, criterion=self.criterion, body=self.body
+            )
             row |= fit
             arrays = to_arrays(statistics)
             self.trajectory |= {f"{epoch}/{name}": torch.from_numpy(a) for name, a in arrays.items()}

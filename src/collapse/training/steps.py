@@ -14,6 +14,7 @@ from collapse.architectures.network import Body, Network
 from collapse.optimizers import OPTIMIZERS
 from collapse.optimizers.layout import Layout, Piece
 from collapse.training.graphed_steps import GraphedSteps, State, Step
+from collapse.training.losses import Criterion
 
 
 class FlatParameters:
@@ -21,7 +22,7 @@ class FlatParameters:
 
     The network's own parameters become views, so an update rule is applied once a step to everything
     that is trained: weights, biases and BatchNorm alike, all of which the paper decays. `decayed` is
-    None then; where the network exempts its vectors, it is 1 at what decays and 0 elsewhere.
+    None then; where the network exempts its vectors or its body, it is 1 at what decays and 0 elsewhere.
     The weights of convolutions lie in it as channels_last has them, which is how they compute. `layout` says
     where the matrices are.
     """
@@ -36,8 +37,16 @@ class FlatParameters:
             parameter.data, parameter.grad = values, gradients
         self.layout = layout_of(network)
         self.decayed = None
-        if not network.decay_vectors:
-            ones = [torch.full_like(parameter, parameter.ndim > 1).flatten() for parameter in parameters]
+        if not (network.decay_vectors and network.decay_body):
+            of_head = {id(parameter) for parameter in network.head.parameters()}
+            ones = [
+                torch.full_like(
+                    parameter,
+                    (parameter.ndim > 1 or network.decay_vectors)
+                    and (network.decay_body or id(parameter) in of_head),
+                ).flatten()
+                for parameter in parameters
+            ]
             self.decayed = torch.cat(ones)
 
     def pieces(self, vector: Tensor) -> list[Tensor]:
@@ -101,11 +110,25 @@ def update_rule(optimizer: str, flat: FlatParameters, **hyperparameters: float |
     return partial(entry.rule, **fixed)
 
 
-def accumulated_gradients(network: nn.Module, flat: FlatParameters, batch: Tensor, labels: Tensor) -> Tensor:
-    """The loss of a batch; its gradients are in `flat.gradients`."""
-    loss = functional.cross_entropy(network(batch), labels)
+def accumulated_gradients(
+    network: nn.Module,
+    flat: FlatParameters,
+    batch: Tensor,
+    labels: Tensor,
+    *,
+    criterion: Criterion = functional.cross_entropy,
+    feature_penalty: float = 0.0,
+) -> Tensor:
+    """The loss of a batch; its gradients, and those of a decay on features, are in `flat.gradients`.
+
+    feature_penalty: lambda_H N / 2, of which the mean of ||h_n||^2 over the batch is added: over all batches
+    of an epoch the decay lambda_H / 2 sum ||h_n||^2 of Zhu et al. 2021. It is not in the loss returned.
+    """
+    features = network.features(batch)
+    loss = criterion(network.head(features), labels)
     flat.gradients.zero_()
-    loss.backward()
+    penalised = loss + feature_penalty * features.square().sum(1).mean() if feature_penalty else loss
+    penalised.backward()
     return loss.detach()
 
 

@@ -16,9 +16,9 @@ from collapse.records.job import job
 def make(
     runs: pd.DataFrame,
     history: pd.DataFrame,
-    theorems: pd.DataFrame,
+    table_1: pd.DataFrame,
     depth: pd.DataFrame,
-    optimizer_theory: pd.DataFrame,
+    table_102: pd.DataFrame,
     notes: Mapping[str, str | None],
     *,
     experiments: ClaimExperiments,
@@ -50,15 +50,13 @@ def make(
     bootstrap: Bootstrap,
     alternatives: Mapping[str, Sequence[float]],
 ) -> pd.DataFrame:
-    """A row a claim, then its numbers (collapse.paper.claims.table); `theorems` is table 1,
-    `optimizer_theory` table 102, `notes` the scale.
-    """
+    """A row a claim, then its numbers (collapse.paper.claims.table); `notes` is the scale."""
     return judged_claims(
         runs,
         history,
-        theorems,
+        table_1,
         depth,
-        optimizer_theory,
+        table_102,
         notes,
         experiments=experiments,
         architecture=architecture,
@@ -94,8 +92,8 @@ def make(
 if "snakemake" in globals():
     with job(snakemake):
         runs, history = read_results(snakemake.input.runs, snakemake.input.history)
-        theorems = pd.read_csv(snakemake.input.theorems)
-        depth, theory = read_depth(snakemake.input.depth), pd.read_csv(snakemake.input.optimizer_theory)
+        theorems = pd.read_csv(snakemake.input.table_1)
+        depth, theory = read_depth(snakemake.input.depth), pd.read_csv(snakemake.input.table_102)
         data = runs, history, theorems, depth, theory
         table = make(*data, snakemake.params.notes, **snakemake.params.settings)
         write_target(snakemake, table, print_claims(table))

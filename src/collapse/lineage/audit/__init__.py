@@ -18,7 +18,8 @@ from collapse.study.depth import EXPERIMENT
 KEY = re.compile(r"[0-9a-f]{12}")
 TABLES = (".csv", ".md", ".html")  # what is printed of a table has its numbers beside it
 RUN_TABLE = ("runs.parquet", "history.parquet")
-WITHOUT_RUNS = ("table_1", "table_102", "theory")  # asked only where there is no record to say so
+# Of the theory; asked only where there is no record to say so.
+WITHOUT_RUNS = ("table_1", "table_102", "theory", "zhu_table_11", "jacot_table_11")
 
 
 class Lineage(NamedTuple):
@@ -73,8 +74,10 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
         return of_pack_file(file, folder=folder, row=row)
     if inside[0] in RUN_TABLE:
         first, read = [], [inside[0]]
-    elif inside[0] == links.DEPTH_TABLE:
-        first, read = links.depth_links(folder), list(RUN_TABLE[:1])
+    elif inside[0] in links.FURTHER_TABLES:
+        first, read = links.further_links(folder, inside[0]), list(RUN_TABLE[:1])
+    elif inside[0] == "ufm":
+        return Lineage({"file": str(file)}, links.joined([links.part_link(file, folder)]), [], None)
     else:
         first, read = own_links(file, folder=folder)
     subject, keys = {"file": str(file)}, None
@@ -87,7 +90,7 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     table = evidence.run_table_links(folder, read)
     runs = cells.run_table(folder, trusted=links.is_sound(table[0]))
     if keys is None:
-        of_depth = {"experiment": EXPERIMENT} if inside[0] == links.DEPTH_TABLE else {}
+        of_depth = {"experiment": EXPERIMENT} if inside[0] == "depth.parquet" else {}
         keys = cells.selected_keys(runs, settings_of(first) or of_depth)
     return through_runs(subject, [*first, *table], runs=runs, keys=narrowed(keys, row), folder=folder)
 
@@ -107,8 +110,8 @@ def own_links(file: Path, *, folder: Path) -> tuple[list[Link], list[str]]:
     for name in (entry["file"] for entry in own.record["inputs"] if "of" not in entry):
         if name in RUN_TABLE:
             read.add(name)
-        elif name == links.DEPTH_TABLE:
-            found += links.depth_links(folder)
+        elif name in links.FURTHER_TABLES:
+            found += links.further_links(folder, name)
         else:
             before, its = own_links(links.seen_from(folder, name), folder=folder)
             found, read = found + before, read | set(its)
@@ -149,8 +152,8 @@ def of_pack_file(file: Path, *, folder: Path, row: Sequence[str]) -> Lineage:
     sound = links.is_sound(links.run_table_link(folder, RUN_TABLE))
     pack, runs = file.parent.name, cells.run_table(folder, trusted=sound)
     first, since = [], next((name for name, _, files in links.OF_A_PACK if file.name in files), None)
-    if file.name == links.DEPTH_TABLE:
-        first, since = [links.pack_depth_link(file, folder)], "checkpoint"
+    if file.name in links.FURTHER_TABLES:
+        first, since = [links.part_link(file, folder)], "checkpoint"
     if since is None or not (runs["pack"] == pack).any():
         raise AuditError(f"{file}: not a file that the workflow makes of a pack")
     keys = narrowed(list(dict.fromkeys(runs.loc[runs["pack"] == pack, "key"])), row)

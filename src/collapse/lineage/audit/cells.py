@@ -13,7 +13,7 @@ from collapse.files.errors import InputError
 from collapse.measuring.results import OUTCOME
 from collapse.paper.selection import select
 from collapse.records.provenance import RecordError, read_record
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 
 class AuditError(InputError):

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collapse.datasets.registry import DATASETS
+from collapse.measuring.results import FURTHER
 from collapse.records.code_digest import Entries, code_digest
 from collapse.records.provenance import PROJECT, RecordError, read_record, sha256
 
-DEPTH_TABLE = "depth.parquet"  # of a study and of a pack
+FURTHER_TABLES = tuple(f"{name}.parquet" for name in FURTHER)  # of a study; of a pack the first two
 OK, CHANGED, MISSING, UNKNOWN = "ok", "changed", "missing", "not recorded"
 # The links of a run from its numbers to its weights: name, record, files of the pack.
 OF_A_PACK = (
@@ -76,16 +77,20 @@ def run_table_link(folder: Path, files: Iterable[str]) -> Link:
     return link("run table", [folder / name for name in files], folder=folder, record="collect")
 
 
-def depth_links(folder: Path) -> list[Link]:
-    """depth.parquet of a study, and those of the packs that it was made of."""
-    table = link("depth table", [folder / DEPTH_TABLE], folder=folder, record="collect_depth")
-    files = {} if table.record is None else hashes(table.record["inputs"], folder=folder)
-    return [table, *(pack_depth_link(file, folder) for file in files)]
+def further_links(folder: Path, table: str) -> list[Link]:
+    """A further table of a study, as depth.parquet, and its parts: of packs, or of optimizers."""
+    name = Path(table).stem
+    whole = link(f"{name} table", [folder / table], folder=folder, record="collect_further")
+    files = {} if whole.record is None else hashes(whole.record["inputs"], folder=folder)
+    its = [file for file in files if file.name == table or file.parent.name == name]
+    return [whole, *(part_link(file, folder) for file in its)]
 
 
-def pack_depth_link(file: Path, folder: Path) -> Link:
-    """depth.parquet of a pack."""
-    return link("depth", [file], folder=folder, record=f"measure_depth/{file.parent.name}")
+def part_link(file: Path, folder: Path) -> Link:
+    """depth.parquet or layers.parquet of a pack, or an optimizer's part of ufm.parquet."""
+    if file.parent.name == "ufm":
+        return link("ufm", [file], folder=folder, record=f"unconstrained_features/{file.stem}")
+    return link(file.stem, [file], folder=folder, record=f"measure_{file.stem}/{file.parent.name}")
 
 
 def is_sound(one: Link) -> bool:

@@ -17,7 +17,7 @@ from collapse.measuring.evidence_files import RUNS
 from collapse.metrics.conventions import CONVENTIONS, DIAGNOSTICS
 from collapse.metrics.further import CENTRED
 from collapse.records.provenance import commit_words
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS, UNSAID
 
 LABEL, WIDTH = 18, 118  # letters: of the first column, of a line of words
 MOST_FILES = 8  # of one link; of more, those that are not as recorded, and how many are
@@ -118,7 +118,9 @@ def run_lines(found: Lineage) -> list[str]:
     if found.run is None:
         return paragraph("runs", [f"{len(found.keys)} runs; --row KEY follows one of them"])
     facts = found.run
-    settings = ", ".join(f"{name} {facts[name]}" for name in SHOWN_SETTINGS if facts[name] is not None)
+    settings = ", ".join(
+        f"{name} {facts[name]}" for name in SHOWN_SETTINGS if facts[name] != UNSAID.get(name)
+    )
     ended = facts["status"] or "how it ended is not known"
     ended += f": {facts['reason']}" if facts["reason"] else ""
     if facts["epochs_done"] is not None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.optimizers import OPTIMIZERS, WeightDecayKind
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 HOLDS, FAILS, NOT_TESTABLE = "holds", "fails", "not testable"
 SETTING = ["architecture", "width", "dataset", "image_size", "train_size", "augmentation"]

@@ -22,6 +22,8 @@ def claims_table(
     *,
     settings: Mapping[str, Any],
     notes: Mapping[str, str | None],
+    statements: Mapping[str, str] = STATEMENTS,
+    criteria: Mapping[str, str] = CRITERIA,
 ) -> pd.DataFrame:
     """A row "verdict" a claim with the effect that stands for it, then a row "number" each number.
 
@@ -29,7 +31,8 @@ def claims_table(
     `notes`: what is not the paper's scale, by experiment of the study (None: it is the paper's).
     Columns: COLUMNS.
     """
-    experiments, named = settings["experiments"], {**settings, "metrics": ", ".join(settings["metrics"])}
+    experiments = settings["experiments"]
+    named = {**settings, "metrics": ", ".join(settings.get("metrics", []))}
     rows = []
     for name, finding in found.items():
         used = [experiment for experiment in experiments.get(name, notes) if experiment in notes]
@@ -38,13 +41,13 @@ def claims_table(
             {
                 "claim": name,
                 "row": "verdict",
-                "statement": STATEMENTS[name],
+                "statement": statements[name],
                 "verdict": finding.verdict,
                 **(finding.effect or {}),
                 "holds": None,
                 "words": finding.words,
                 "changes": changes[name],
-                "criterion": CRITERIA[name].format(**named),
+                "criterion": criteria[name].format(**named),
                 "scale": scale,
             }
         )

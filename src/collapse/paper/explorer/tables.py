@@ -14,7 +14,7 @@ from collapse.measuring.results import FIT, OUTCOME
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.figures.style import METRIC_LABELS
 from collapse.paper.selection import outcome
-from collapse.study.runs import SETTINGS
+from collapse.study.settings import SETTINGS
 
 ENDS = ["NC0", "NC1", "NC2", "NC3", "NC4", *FIT]  # at the end of training
 CURVES = ["NC0", "NC1", "NC2", "NC3", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]

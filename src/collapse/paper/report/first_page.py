@@ -86,22 +86,23 @@ def first_page(
     title: str,
     notes: Mapping[str, str | None],
     lacking: Sequence[str],
+    citation: str,
     claims: pd.DataFrame,
-    comparison: pd.DataFrame,
+    comparison: pd.DataFrame | None,
     code: str,
 ) -> str:
     """The page as HTML without a head, for Snakemake's report to set into its own.
 
-    `notes` as for `scale_sentences`; `lacking`: the targets of which the study has no runs; `claims`
-    and `comparison` as printed; `code`: the commit in words
-    (collapse.records.provenance).
+    `notes` as for `scale_sentences`; `lacking`: the targets of which the study has no runs; `citation`: of
+    the work; `claims` and `comparison` as printed, None where no numbers of the work are known; `code`: the
+    commit in words (collapse.records.provenance).
     """
     counts = run_counts(runs)
     explorer = f"javascript:app.showCategory('{section_of('explorer')[0]}')"
     details = f"javascript:app.showCategory('{section_of('claims')[0]}')"
     parts = [
         f"<h1>Study {escape(study)}</h1>",
-        f"<p>{escape(title)}. The paper reproduced: arXiv 2602.16642. On the left are its tables and "
+        f"<p>{escape(title)}. The work reproduced: {escape(citation)}. On the left are its tables and "
         "figures; the eye opens one, the i tells its whole caption, its files and the rule that made it.</p>",
         "<h2>Scale</h2>",
         "<ul>" + "".join(f"<li>{escape(words)}</li>" for words in scale_sentences(notes)) + "</ul>",
@@ -114,8 +115,7 @@ def first_page(
         f"<p>Of {len(claims)} claims: {escape(tally(claims['Verdict']))}.</p>",
         html_table(claims),
         f'<p><a href="{details}">When each holds, and the evidence</a></p>',
-        "<h2>Beside the paper's numbers</h2>",
-        html_table(comparison),
+        *([] if comparison is None else ["<h2>Beside the paper's numbers</h2>", html_table(comparison)]),
         "<h2>Hardware and versions</h2>",
         html_table(print_hardware(hardware(runs))),
         f"<p>Tables, figures and this page: {escape(versions())}.</p>",
@@ -132,7 +132,7 @@ def lacking_sentence(lacking: Sequence[str]) -> str:
         kind, _, number = name.rpartition("_")
         numbers.setdefault(kind, []).append(int(number))
     if not numbers:
-        return "Every table and figure of the paper is here."
+        return "Every table and figure is here."
     names = ", ".join(
         f"{kind}{'s' if len(its) > 1 else ''} {in_ranges(its)}" for kind, its in numbers.items()
     )

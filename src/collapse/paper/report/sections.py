@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from collapse.study.families import without_prefix
+
 EXPLORER_CAPTION = "Every run of the study, with its history: choose, compare, click one for its settings."
 APPENDIX, FURTHER = "3 Appendix", "5 Further"
+LAST_PUBLISHED, THEORY_OF_RELATED = 10, "table_11"  # of related works
 # Menus sort by name, so a name begins with its number, or with that of its first figure. No figure of an
 # appendix has a number of one digit.
 SECTIONS = {
@@ -39,8 +42,15 @@ SUBSECTIONS = {
 def section_of(target: str) -> tuple[str, str | None]:
     """Section and subsection of "table_2", "figure_31", "theory", "claims".
 
-    A target that the paper has not stands under "5 Further".
+    A target that the paper has not stands under "5 Further". Those of a related work are few: theory and
+    figures have no sections below.
     """
+    name = without_prefix(target)
+    if name != target:
+        kind, _, number = name.rpartition("_")
+        if number.isdigit() and int(number) <= LAST_PUBLISHED:
+            return "1 Main results", None
+        return ("2 Theory" if name == THEORY_OF_RELATED else FURTHER), None
     kind, _, number = target.rpartition("_")
     of_kind, which = (f"{kind}s", int(number)) if number.isdigit() else ("others", target)
     for section, members in SECTIONS.items():
@@ -58,6 +68,7 @@ def item_name(target: str) -> str:
     The report's lists sort letter by letter: a second space (which a browser does not show) puts
     figure 4 before figure 10.
     """
+    target = without_prefix(target)
     kind, _, number = target.rpartition("_")
     numbered = number.isdigit() and kind in ("table", "figure")
     return f"{kind.capitalize()} {number:>2}" if numbered else target.capitalize().replace("_", " ")
