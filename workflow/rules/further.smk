@@ -20,7 +20,7 @@ rule measure_layers:
 rule unconstrained_features:
     """Features that are trained themselves, in float64 without a network; a job an optimizer."""
     output:
-        ufm=f"{RESULTS}/ufm/{{optimizer}}.parquet",
+        ufm=f"{RESULTS}/packs/unconstrained-{{optimizer}}/ufm.parquet",
     log:
         f"{RESULTS}/logs/unconstrained_features/{{optimizer}}.log",
     benchmark:
@@ -42,7 +42,7 @@ rule collect_further:
     input:
         depth=expand(f"{RESULTS}/packs/{{pack}}/depth.parquet", pack=DEPTH_PACKS),
         layers=expand(f"{RESULTS}/packs/{{pack}}/layers.parquet", pack=LAYER_PACKS),
-        ufm=expand(f"{RESULTS}/ufm/{{optimizer}}.parquet", optimizer=UNCONSTRAINED),
+        ufm=expand(f"{RESULTS}/packs/unconstrained-{{optimizer}}/ufm.parquet", optimizer=UNCONSTRAINED),
     output:
         **{name: f"{RESULTS}/{name}.parquet" for name in FURTHER},
     log:

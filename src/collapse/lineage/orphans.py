@@ -22,25 +22,25 @@ OF_PACKS = (
     "measure_layers",
 )  # rules with a job a pack
 OF_STUDY = ("collect", "collect_further", "key_numbers", "summary")
+UNCONSTRAINED = "unconstrained-"  # before the optimizer, the name of the folder of a job of that rule
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 
 
 class Members(NamedTuple):
-    """What a study is made of, by name; unconstrained: the optimizers of that rule; keys: of its runs."""
+    """What a study is made of, by name; of packs also those of unconstrained features. keys: of its runs."""
 
     packs: set[str]
     datasets: set[str]
     tables: set[str]
     figures: set[str]
-    unconstrained: set[str]
     keys: set[str]
 
     def jobs(self) -> set[str]:
         """The names of their records: "train/{pack}", "figure_7"."""
         of_packs = {f"{rule}/{pack}" for rule in OF_PACKS for pack in self.packs}
         of_datasets = {f"prepare_dataset/{dataset}" for dataset in self.datasets}
-        of_rows = {f"unconstrained_features/{row}" for row in self.unconstrained}
-        return of_packs | of_datasets | of_rows | self.tables | self.figures | set(OF_STUDY)
+        of_packs |= {pack.replace(UNCONSTRAINED, "unconstrained_features/", 1) for pack in self.packs}
+        return of_packs | of_datasets | self.tables | self.figures | set(OF_STUDY)
 
 
 def members_of(parameters: Mapping[str, Any], study: str) -> Members:
@@ -52,13 +52,13 @@ def members_of(parameters: Mapping[str, Any], study: str) -> Members:
     theory = of_family(studies[study], parameters["theory"])
     tables = {name for name in theory if is_table(name)}
     return Members(
-        packs=set(table.pack) if trains else set(),
+        packs=(set(table.pack) if trains else set())
+        | {f"{UNCONSTRAINED}{optimizer}" for optimizer in unconstrained_rows(studies[study])},
         datasets=set(table.dataset) if trains else set(),
         tables=tables
         | {without_prefix(name) for name in of_family(studies[study], parameters["analysis"])}
         | {*targets_of(parameters, study, "tables")},
         figures=(theory.keys() - tables) | {*targets_of(parameters, study, "figures")},
-        unconstrained=set(unconstrained_rows(studies[study])),
         keys=set(table.key),
     )
 

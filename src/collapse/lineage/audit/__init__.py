@@ -70,14 +70,14 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     if inside[0] == "datasets":
         chain = [links.dataset_link(file.stem, folder)]
         return Lineage({"file": str(file)}, links.joined(chain), [], None)
+    if inside[-1] == "ufm.parquet" and inside[0] == "packs":
+        return Lineage({"file": str(file)}, links.joined([links.part_link(file, folder)]), [], None)
     if inside[0] == "packs":
         return of_pack_file(file, folder=folder, row=row)
     if inside[0] in RUN_TABLE:
         first, read = [], [inside[0]]
     elif inside[0] in links.FURTHER_TABLES:
         first, read = links.further_links(folder, inside[0]), list(RUN_TABLE[:1])
-    elif inside[0] == "ufm":
-        return Lineage({"file": str(file)}, links.joined([links.part_link(file, folder)]), [], None)
     else:
         first, read = own_links(file, folder=folder)
     subject, keys = {"file": str(file)}, None

@@ -19,7 +19,7 @@ from collapse.measuring.results import FURTHER
 from collapse.records.code_digest import Entries, code_digest
 from collapse.records.provenance import PROJECT, RecordError, read_record, sha256
 
-FURTHER_TABLES = tuple(f"{name}.parquet" for name in FURTHER)  # of a study; of a pack the first two
+FURTHER_TABLES = tuple(f"{name}.parquet" for name in FURTHER)  # of a study, and of packs
 OK, CHANGED, MISSING, UNKNOWN = "ok", "changed", "missing", "not recorded"
 # The links of a run from its numbers to its weights: name, record, files of the pack.
 OF_A_PACK = (
@@ -82,14 +82,14 @@ def further_links(folder: Path, table: str) -> list[Link]:
     name = Path(table).stem
     whole = link(f"{name} table", [folder / table], folder=folder, record="collect_further")
     files = {} if whole.record is None else hashes(whole.record["inputs"], folder=folder)
-    its = [file for file in files if file.name == table or file.parent.name == name]
-    return [whole, *(part_link(file, folder) for file in its)]
+    return [whole, *(part_link(file, folder) for file in files if file.name == table)]
 
 
 def part_link(file: Path, folder: Path) -> Link:
-    """depth.parquet or layers.parquet of a pack, or an optimizer's part of ufm.parquet."""
-    if file.parent.name == "ufm":
-        return link("ufm", [file], folder=folder, record=f"unconstrained_features/{file.stem}")
+    """depth.parquet or layers.parquet of a pack, or an optimizer's ufm.parquet."""
+    if file.stem == "ufm":
+        optimizer = file.parent.name.partition("-")[2]
+        return link("ufm", [file], folder=folder, record=f"unconstrained_features/{optimizer}")
     return link(file.stem, [file], folder=folder, record=f"measure_{file.stem}/{file.parent.name}")
 
 
