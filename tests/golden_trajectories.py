@@ -33,9 +33,12 @@ CASES = [(a, o) for a in ARCHITECTURES for o in OPTIMIZERS if a == "ResNet9" or 
 
 # VGG9 at the paper's size: at 16x16 its last blocks see one pixel, where a channel that no ReLU clips has a
 # BatchNorm bias with a gradient of zero, and Signum follows the sign of its rounding.
+TAIL = {"image_size": 8, "relu_layers": 2, "linear_layers": 3}
 SETTINGS_OF = {
     "VGG9": {"image_size": 32},
     "UFM": {"dataset": "Indices", "train_size": 10_000, "batch_size": 2_000},
+    "MLPTail": TAIL,
+    "ResNet20": TAIL,
 }
 
 

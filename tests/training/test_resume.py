@@ -25,6 +25,7 @@ from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
 from collapse.datasets.preprocessing import black_pixel
 from collapse.optimizers import OPTIMIZERS
+from collapse.study.settings import HAVE
 from collapse.training import packs, run_state
 from collapse.training.images import load_images
 from collapse.training.pack_files import PackFileError, PackPaths
@@ -89,6 +90,8 @@ def test_a_run_goes_on_to_the_same_bits(architecture, optimizer, tiny_run, prepa
         "image_size": ARCHITECTURES[architecture].smallest_image_size, "measure_every": 1,
         "coupled_fraction": 0.5 if optimizer == "AdamInterpolated" else None,
     }  # fmt: skip
+    if architecture in HAVE["linear_layers"]:
+        run |= {"relu_layers": 1, "linear_layers": 2}
     padding = black_pixel("Fake")
     if architecture == "UFM":
         run |= {"dataset": "Indices", "train_size": 10_000, "batch_size": 2_000}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from collapse.architectures.batch_norm import BatchNorm2d
+from collapse.architectures.dense_tail import DenseTail
 from collapse.architectures.precision import body_autocast
 
 Body = Callable[[Tensor], Tensor]
@@ -30,6 +31,12 @@ class Network(nn.Module):
         self.decay_vectors = decay_vectors
         self.decay_body = True
         self.precision = "float32"
+
+    @property
+    def tail(self) -> DenseTail | None:
+        """The dense layers before the head where the body ends in some without biases, as MLPTail's does."""
+        last = [None, *self.body.children()][-1]
+        return last if isinstance(last, DenseTail) else None
 
     def features(self, images_NCHW: Tensor, *, body: Body | None = None) -> Tensor:
         """h_n (N, p), whatever the precision of the body in that of the head's weights.
