@@ -179,3 +179,17 @@ def test_arrays_must_fit_the_registry(change, message, tmp_path):
     arrays = load_arrays("Fake", root=tmp_path, cache=tmp_path)
     with pytest.raises(DatasetError, match=message):
         check_arrays(arrays, dataclasses.replace(DATASETS["Fake"], **change))
+
+
+def test_random_labels_are_those_of_the_dataset_in_another_order(tmp_path):
+    """Each class keeps its size, nine of ten images change theirs, and what is tested on stays."""
+    plain, shuffled = (
+        load_arrays(name, root="absent", cache=tmp_path) for name in ("Digits", "DigitsRandomLabels")
+    )
+    for name in ("train_images", "test_images", "test_labels"):
+        assert torch.equal(plain[name], shuffled[name])
+    labels, others = plain["train_labels"], shuffled["train_labels"]
+    assert torch.equal(labels.bincount(), others.bincount())
+    assert 0.85 < (labels != others).double().mean() < 0.95
+    digests = {DATASETS[name].digest for name in ("Digits", "DigitsRandomLabels", "MNISTRandomLabels")}
+    assert len(digests) == 3, "part of every run's key"

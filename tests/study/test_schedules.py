@@ -48,3 +48,13 @@ def test_cosine_with_warmup_over_a_twentieth_of_the_epochs():
     assert factors[10] == 1.0 and factors[105] == pytest.approx(0.5)
     assert factors[199] == pytest.approx((1 + math.cos(math.pi * 189 / 190)) / 2)
     assert all(later < earlier for earlier, later in pairwise(factors[10:]))
+
+
+def test_the_schedules_of_related_works():
+    """Zhu et al. divide by ten every 40 of 200 epochs, Jacot et al. once after four fifths."""
+    assert [schedules.fifths(epoch, 200) for epoch in (0, 39, 40, 79, 80, 120, 160, 199)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.001, 1e-4, 1e-4], rel=1e-12
+    )
+    assert [schedules.last_fifth(epoch, 10) for epoch in range(10)] == [1.0] * 8 + [0.1] * 2
+    size = {"num_samples": 50_000, "batch_size": 256, "epochs": 200}
+    assert schedules.sum_of_schedule(schedule="fifths", **size) == pytest.approx(196 * 40 * 1.1111, rel=1e-12)

@@ -29,7 +29,7 @@ from collapse.study.runs import PROTOCOL
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 NOTHING = {}
 PACKS = {"extract_statistics": 4, "measure": 4}  # of the tiny study, from their weights to their metrics
-DEPTH = {"measure_depth": 2, "collect_depth": 1}  # of the two packs with runs of that experiment
+DEPTH = {"measure_depth": 2, "collect_further": 1}  # of the two packs with runs of that experiment
 
 
 class Place(NamedTuple):

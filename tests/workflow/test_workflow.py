@@ -136,7 +136,7 @@ def test_the_paper_lists_its_packs(tmp_path):
     planned = planned_jobs(tmp_path, "--config", "study=paper", "pack_minutes=100000")
     assert planned["train"] == planned["extract_statistics"] == planned["measure"] == 180
     assert planned["prepare_dataset"] == 6
-    assert planned["measure_depth"] == 7 and planned["collect_depth"] == 1
+    assert planned["measure_depth"] == 7 and planned["collect_further"] == 1
     assert sum(name.startswith("figure_") for name in planned) == 63, (
         "57 of the paper, whose figure 10 is figure 2, and 101 to 106"
     )

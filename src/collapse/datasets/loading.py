@@ -34,8 +34,15 @@ def load_arrays(name: str, *, root: str | os.PathLike, cache: str | os.PathLike)
             f"{name} cannot be read without {error.name}, which is not installed; install it, or bring "
             f"results/<study>/datasets/{name}.safetensors from a machine that has it"
         ) from None
+    if dataset.random_labels is not None:
+        arrays["train_labels"] = permuted(arrays["train_labels"], seed=dataset.random_labels)
     check_arrays(arrays, dataset)
     return arrays
+
+
+def permuted(labels: Tensor, *, seed: int) -> Tensor:
+    """The labels in another order, so each class keeps its size."""
+    return labels[torch.from_numpy(np.random.RandomState(seed).permutation(len(labels)))]
 
 
 def _read(dataset: Dataset, *, root: Path, cache: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 Snakemake reads this module whenever it parses the workflow, so neither torch nor NumPy is here.
 """
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Dataset:
     arrays_sha256: what `array_digest` must give, for the datasets without files.
     classes_sha256: of an image folder: SHA-256 of its sorted class folders' names, a line each;
         how_to_get: where a user has its files from.
+    random_labels: a seed by which the labels of the training images are permuted; each class keeps its size.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Dataset:
     arrays_sha256: str = ""
     classes_sha256: str = ""
     how_to_get: str = ""
+    random_labels: int | None = None
 
     @property
     def stays_on_disk(self) -> bool:
@@ -71,6 +74,9 @@ class Dataset:
         """
         if self.stays_on_disk:
             text = f"{self.train_size} {self.test_size} {self.classes_sha256}"
+            return hashlib.sha256(text.encode()).hexdigest()
+        if self.random_labels is not None:
+            text = f"{dataclasses.replace(self, random_labels=None).digest} permuted by {self.random_labels}"
             return hashlib.sha256(text.encode()).hexdigest()
         if not self.files:
             return self.arrays_sha256
@@ -302,3 +308,12 @@ DATASETS: dict[str, Dataset] = {
         how_to_get="tests/image_files.py writes them",
     ),
 }
+
+# Labels that no image explains: what a network can do to any labels (Zhu et al. 2021, figure 4).
+for _name in ("MNIST", "CIFAR10", "Digits"):
+    DATASETS[f"{_name}RandomLabels"] = dataclasses.replace(
+        DATASETS[_name],
+        name=f"{_name}RandomLabels",
+        label=f"{DATASETS[_name].label} with random labels",
+        random_labels=3141,
+    )

@@ -29,10 +29,22 @@ def cosine_warmup(epoch: int, epochs: int) -> float:
     return (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
 
 
+def fifths(epoch: int, epochs: int) -> float:
+    """Divided by ten at epochs int(E/5), int(2E/5), ...: every 40 of 200 (Zhu et al. 2021)."""
+    return 0.1 ** sum(epoch >= int(part * epochs / 5) for part in range(1, 5))
+
+
+def last_fifth(epoch: int, epochs: int) -> float:
+    """Divided by ten for the last fifth of the epochs (Jacot et al. 2024)."""
+    return 0.1 if epoch >= int(0.8 * epochs) else 1.0
+
+
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "thirds": thirds,
     "constant": constant,
     "cosine_warmup": cosine_warmup,
+    "fifths": fifths,
+    "last_fifth": last_fifth,
 }
 
 
