@@ -38,8 +38,11 @@ def measure_pack(
 
 
 def measured(found: Arrays, convention: str) -> dict[str, Any]:
-    """The metrics of a convention, those of centred W and both spectra, of one set of class statistics."""
-    statistics: ClassStatistics = from_arrays(found)
+    """The metrics of a convention, those of centred W and both spectra, of one set of class statistics.
+
+    Statistics of dense layers, if there are any beside, are for collapse.measuring.layers.
+    """
+    statistics: ClassStatistics = from_arrays({name: its for name, its in found.items() if "/" not in name})
     return (
         measure_all(statistics, convention=convention)
         | {name: metric(statistics) for name, metric in CENTRED.items()}

@@ -16,6 +16,7 @@ import numpy as np
 
 from collapse.metrics.neural_collapse import rounded_singular_values
 
+PLACE = "layers/"  # before the names of these statistics, beside class statistics
 MEANS = "means_"  # and the number of a layer: the name of its class means in a file
 
 

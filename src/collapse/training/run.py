@@ -18,6 +18,7 @@ from torch import Tensor
 from collapse.architectures.network import Body, Network
 from collapse.datasets.image_folder import FolderImages
 from collapse.datasets.preprocessing import augment
+from collapse.metrics import layers
 from collapse.metrics.class_statistics import to_arrays
 from collapse.optimizers import OPTIMIZERS
 from collapse.study.schedules import SCHEDULES, is_measured
@@ -25,6 +26,7 @@ from collapse.training.evaluation import Diverged, require_finite, statistics_of
 from collapse.training.head import head_metrics
 from collapse.training.images import Images
 from collapse.training.kernels.named import kernels_named
+from collapse.training.layer_statistics import layer_statistics, tail_of
 from collapse.training.losses import LOSSES, Criterion
 from collapse.training.steps import FlatParameters, State, Step, evaluated_by, step_of
 
@@ -36,7 +38,8 @@ class Outcome:
     """How a run ended.
 
     history: a row an epoch: fit, and what the last layer's weights tell.
-    trajectory: class statistics at the measured epochs, arrays named `{epoch}/{name}`.
+    trajectory: class statistics at the measured epochs, arrays named `{epoch}/{name}`; those of dense layers
+        `{epoch}/layers/{name}`.
     weights: the state dict at the end; None unless the run was done.
     """
 
@@ -245,6 +248,7 @@ class Record:
 
     def __init__(self, network: Network, images: Images, criterion: Criterion, body: Body | None = None):
         self.network, self.images, self.criterion, self.body = network, images, criterion, body
+        self.has_layers = tail_of(network) is not None
         self.history: list[dict[str, Any]] = []
         self.trajectory: dict[str, Tensor] = {}
 
@@ -257,6 +261,9 @@ class Record:
             )
             row |= fit
             arrays = to_arrays(statistics)
+            if self.has_layers:
+                found = layers.to_arrays(layer_statistics(self.network, self.images))
+                arrays |= {f"{layers.PLACE}{name}": array for name, array in found.items()}
             self.trajectory |= {f"{epoch}/{name}": torch.from_numpy(a) for name, a in arrays.items()}
         self.history.append(row)
 
