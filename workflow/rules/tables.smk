@@ -4,7 +4,10 @@ for table, target in TABLES.items():
         name:
             table
         input:
-            runs=f"{RESULTS}/runs.parquet",
+            **{
+                name: f"{RESULTS}/{name}.parquet"
+                for name in tables_of(f"{SCRIPTS}/tables/{target['script']}.py", "make")
+            },
         output:
             csv=f"{RESULTS}/tables/{table}.csv",
             markdown=f"{RESULTS}/tables/{table}.md",

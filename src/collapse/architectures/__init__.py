@@ -4,7 +4,7 @@ An entry is called as `ARCHITECTURES[name](channels=..., image_size=..., num_cla
 width=...)` and returns a `Network`; `smallest_image_size` says from which image side on it can be used.
 """
 
-from collapse.architectures import mlp, mlp_tail, resnet9, resnet20, resnet50, ufm, vgg9, vit
+from collapse.architectures import mlp, mlp_tail, resnet9, resnet18, resnet20, resnet50, ufm, vgg9, vit
 from collapse.architectures.network import Architecture, Network
 
 MODULES = {
@@ -14,6 +14,7 @@ MODULES = {
     "UFM": ufm,
     "ViT": vit,
     "ResNet50": resnet50,
+    "ResNet18": resnet18,
     "MLPTail": mlp_tail,
     "ResNet20": resnet20,
 }

@@ -118,14 +118,19 @@ def convolution_block(in_channels: int, out_channels: int, *, pool: bool = False
 
 
 class Residual(nn.Module):
-    """x + blocks(x); `blocks` ends in a ReLU, so the sum comes after it."""
+    """x + blocks(x); `blocks` ends in a ReLU, so the sum comes after it.
 
-    def __init__(self, *blocks: nn.Module):
+    shortcut: what takes the place of x where `blocks` ends in another number of channels.
+    """
+
+    def __init__(self, *blocks: nn.Module, shortcut: nn.Module | None = None):
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
+        self.shortcut = shortcut
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
-        return images_NCHW + self.blocks(images_NCHW)
+        straight = images_NCHW if self.shortcut is None else self.shortcut(images_NCHW)
+        return straight + self.blocks(images_NCHW)
 
 
 class GlobalMaxPool(nn.Module):

@@ -16,12 +16,19 @@ from collapse.architectures.network import (
     convolution_block,
     scaled_channels,
 )
+from collapse.architectures.torchvision_blocks import projection
 
 SMALLEST_IMAGE_SIZE = 8  # three poolings by 2 before the global one
 
 
-def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network:
-    """ResNet9 for images of `channels` channels; see `Architecture.__call__`."""
+def build(
+    *, channels: int, num_classes: int, width: float, feature_dimension: int | None = None, **_: int
+) -> Network:
+    """ResNet9 for images of `channels` channels; see `Architecture.__call__`.
+
+    feature_dimension: the channels in which the last residual block ends, with a projection for its shortcut;
+    None: as many as before it.
+    """
     c64, c128, c256, c512 = map(partial(scaled_channels, width=width), (64, 128, 256, 512))
     # Modules are built in the order of the forward pass: with seed 3141 this order gives the
     # paper's NC0 at initialisation, 1.7538.
@@ -32,8 +39,12 @@ def build(*, channels: int, num_classes: int, width: float, **_: int) -> Network
         Residual(convolution_block(c128, c128), convolution_block(c128, c128)),
         convolution_block(c128, c256, pool=True),
         convolution_block(c256, c512, pool=True),
-        Residual(convolution_block(c512, c512), convolution_block(c512, c512)),
+        Residual(
+            convolution_block(c512, c512),
+            convolution_block(c512, feature_dimension or c512),
+            shortcut=None if feature_dimension is None else projection(c512, feature_dimension),
+        ),
         GlobalMaxPool(),
         nn.Flatten(),
     )
-    return Network(body=body, head=nn.Linear(c512, num_classes))
+    return Network(body=body, head=nn.Linear(feature_dimension or c512, num_classes))

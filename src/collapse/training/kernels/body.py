@@ -79,6 +79,8 @@ def lacks_kernels(module: nn.Module, size: int) -> tuple[str, int]:
             return "", size
         return f"a max-pool of {size} x {size} pixels has no kernel" if size % 2 else "", size // 2
     if isinstance(module, Residual):
+        if module.shortcut is not None:
+            return "a residual block with a projection has no kernel", size
         module = module.blocks
     if isinstance(module, nn.Sequential):
         for part in module:
