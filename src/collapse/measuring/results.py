@@ -28,12 +28,13 @@ HISTORY_COLUMNS = [
     "key", "epoch", "learning_rate", "measured", "running_loss", *FIT, *MEASURES, "NC0_closed_form",
     *SPECTRA,
 ]  # fmt: skip
+LAYER_METRICS = ["NC1", "NC2", "NC3", "negativity", "balancedness"]
 # The tidy tables beside runs and history.
 FURTHER = {
     "depth": ["key", "epoch", "view", "point", "depth", "num_features", *POINT_METRICS],
     "layers": [
-        "key", "epoch", "layer", "kind", "NC1", "NC2", "NC3", "negativity", "balancedness", "bound_NC1",
-        "bound_NC2", "bound_NC3", "condition_last", "condition_tail",
+        "key", "epoch", "layer", "kind", *LAYER_METRICS, "bound_NC1", "bound_NC2", "bound_NC3",
+        "condition_last", "condition_tail",
     ],
     "ufm": [
         "optimizer", "learning_rate", "momentum", "weight_decay", "epsilon", "seed", "num_classes",

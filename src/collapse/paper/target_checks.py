@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 
 from collapse.datasets.registry import DATASETS
-from collapse.measuring.results import FIT, MEASURES, RUN_COLUMNS
+from collapse.measuring.results import FIT, LAYER_METRICS, MEASURES, RUN_COLUMNS
 from collapse.metrics.depth import POINT_METRICS, VIEWS
 from collapse.optimizers import OPTIMIZERS
+from collapse.paper.layer_summaries import SUMMARIES
 from collapse.paper.signatures import schema_of_arguments
 from collapse.paper.targets import ALL
 from collapse.study.families import without_prefix
@@ -33,13 +34,15 @@ def check_targets(parameters: Mapping[str, Any], *, source: str = TARGETS_FILE) 
         "optimizer": set(OPTIMIZERS),
         "optimizers": set(OPTIMIZERS),
         "metric": {*MEASURES, *FIT, "running_loss"},
-        "metrics": {*MEASURES, *FIT, "running_loss"},
+        "metrics": {*MEASURES, *FIT, "running_loss", *SUMMARIES},
+        "layer_metrics": set(LAYER_METRICS),
         "pairs": {*MEASURES, *FIT},
         "run_of_smallest": {*MEASURES, *FIT},
         "point_metrics": set(POINT_METRICS),
         "view": set(VIEWS),
         "views": set(VIEWS),
-        **{key: set(RUN_COLUMNS) for key in ("line", "dash", "rows_by")},
+        **{key: set(RUN_COLUMNS) for key in ("line", "dash", "rows_by", "setting")},
+        "between": set(OPTIMIZERS),
     }
     theory, tables, figures = parameters["theory"], parameters["tables"], parameters["figures"]
     analysis = parameters["analysis"]

@@ -82,11 +82,22 @@ METRIC_LABELS = {
     "within_over_between": r"tr $\Sigma_W$ / tr $\Sigma_B$",
     "numerical_rank": "numerical rank",
     "stable_rank": "stable rank",
+    # of collapse.paper.layer_summaries
+    "layer_NC1": r"NC1, tr $\Sigma_W$ / tr $\Sigma_B$",
+    "layer_NC2": r"NC2, $\kappa(\bar Z)$",
+    "layer_NC3": "NC3, mean cosine",
+    "first_layer_NC2": "NC2, first linear layer",
+    "tail_balancedness": "balancedness of the tail",
+    "relu_balancedness": "least ReLU balancedness",
+    "mean_relu_balancedness": "mean ReLU balancedness",
+    "relu_negativity": "mean ReLU negativity",
 }
 LOG_METRICS = frozenset(
     {
         *("NC0", "NC0_normalised", "NC1", "condition_number", "train_loss", "test_loss", "running_loss"),
         *("within_over_between", "numerical_rank", "stable_rank"),
+        *("layer_NC1", "layer_NC2", "first_layer_NC2", "tail_balancedness", "relu_balancedness"),
+        "mean_relu_balancedness",
     }
 )
 SETTING_LABELS = {
@@ -99,6 +110,12 @@ SETTING_LABELS = {
     "epsilon": r"$\epsilon$",
     "optimizer": "optimizer",
     "seed": "seed",
+    "width": "width",
+    "linear_layers": "linear layers",
+    "relu_layers": "ReLU layers",
+    "head": "head",
+    "feature_dimension": "feature dimension",
+    "feature_decay": r"decay of features $\lambda_H$",
 }
 SETTING_SYMBOLS = {"learning_rate": r"$\eta$", "momentum": r"$\beta$", "weight_decay": r"$\lambda$"}
 MARKERS = {"coupled": "o", "decoupled": "^", "interpolated": "s", "cautious": "v"}

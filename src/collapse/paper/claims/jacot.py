@@ -1,0 +1,178 @@
+"""Claims J-a to J-f on linear tails, balanced layers and collapse (Jacot et al. 2024).
+
+J-a and J-d are not theirs: they ask what becomes of the mechanism where the decay is decoupled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from collapse.optimizers import OPTIMIZERS, WeightDecayKind
+from collapse.paper.claims.evidence import (
+    Finding,
+    Number,
+    in_words,
+    judged,
+    not_testable,
+    number,
+)
+from collapse.paper.layer_summaries import at_the_end, summaries
+
+STATEMENTS = {
+    "J-a": "Coupled decay balances the linear tail, decoupled decay beside Adam or Signum does not.",
+    "J-b": "With more linear layers NC2 falls and NC3 rises.",
+    "J-c": "NC1 never exceeds the bound that balancedness and fit give it.",
+    "J-d": "Decoupled decay reaches the smallest NC1 with a tail that is not balanced.",
+    "J-e": "NC1 falls with weight decay at least as fast as in proportion.",
+    "J-f": "With more ReLU layers these become more balanced, and the least negative.",
+}
+CRITERIA = {
+    "J-a": "balancedness of the tail, the largest pair, at least {least_factor:g} times that under coupled "
+    "decay in every pair of runs, and below {balanced:g} under coupled decay",
+    "J-b": "Spearman's rank correlation with the number of linear layers {least_rank:g} or more in size",
+    "J-c": "so at every measured epoch of every run at which the bound is finite",
+    "J-d": "NC1 of every decoupled run with balancedness above {unbalanced:g} is below all coupled ones",
+    "J-e": "slope of log NC1 against log weight decay at least {least_slope:g}",
+    "J-f": "Spearman's rank correlation with the number of ReLU layers {least_rank:g} or more in size",
+}
+# Of decoupled decay with a direction that is not linear in the gradient, and the coupled one beside it.
+PARTNERS = {"AdamW": "Adam", "SignumW": "Signum"}
+
+
+class JacotExperiments(TypedDict):
+    """The experiment in which each claim looks; J-c looks at all runs."""
+
+    J_a: str
+    J_b: str
+    J_d: str
+    J_e: str
+    J_f: str
+
+
+def findings(
+    runs: pd.DataFrame,
+    layers: pd.DataFrame,
+    *,
+    experiments: JacotExperiments,
+    least_factor: float,
+    balanced: float,
+    unbalanced: float,
+    least_rank: float,
+    least_slope: float,
+) -> dict[str, Finding]:
+    """Every claim's finding, on the valid runs."""
+    valid = runs[runs["valid"].astype(bool)]
+    of = {
+        claim: at_the_end(valid[valid["experiment"] == experiment], layers)
+        for claim, experiment in experiments.items()
+    }
+    return {
+        "J-a": decoupled_is_not_balanced(of["J_a"], least_factor=least_factor, balanced=balanced),
+        "J-b": linear_layers_straighten(of["J_b"], least_rank=least_rank),
+        "J-c": bound_is_never_exceeded(valid, layers),
+        "J-d": collapse_without_balance(of["J_d"], unbalanced=unbalanced),
+        "J-e": decay_lowers_nc1(of["J_e"], least_slope=least_slope),
+        "J-f": relu_layers_approach_linear_ones(of["J_f"], least_rank=least_rank),
+    }
+
+
+def decoupled_is_not_balanced(runs: pd.DataFrame, *, least_factor: float, balanced: float) -> Finding:
+    """J-a: the largest balancedness of two linear layers, decoupled over coupled, of equal seeds."""
+    numbers: list[Number] = []
+    for decoupled, coupled in PARTNERS.items():
+        one, other = (runs[runs["optimizer"] == name] for name in (coupled, decoupled))
+        pairs = one.merge(other, on="seed", suffixes=("_c", "_d"))
+        if pairs.empty:
+            continue
+        factors = pairs["tail_balancedness_d"] / pairs["tail_balancedness_c"]
+        least, highest = factors.min(), one["tail_balancedness"].max()
+        part = f"{decoupled} over {coupled}"
+        numbers += [
+            number(part, "balancedness, least factor", least, n=len(pairs), holds=least >= least_factor),
+            number(coupled, "largest balancedness", highest, n=len(one), holds=highest < balanced),
+        ]
+    for name in ("SGD", "SGDW"):
+        its = runs[runs["optimizer"] == name]
+        if len(its):
+            numbers.append(number(name, "largest balancedness", its["tail_balancedness"].max(), n=len(its)))
+    if not any("over" in each["part"] for each in numbers):
+        return not_testable("no valid runs of AdamW or SignumW beside Adam or Signum of the same seed")
+    effect = min(numbers[::2], key=lambda each: each["value"] if "over" in each["part"] else np.inf)
+    return Finding(judged(numbers), f"least {in_words(effect)} ({effect['part']})", effect, numbers)
+
+
+def ranks(runs: pd.DataFrame, setting: str, wanted: Mapping[str, int], *, least: float) -> Finding:
+    """Spearman's correlation of metrics with a setting, over runs; the sign of each is `wanted`."""
+    if runs[setting].nunique() < 3:
+        return not_testable(f"valid runs of fewer than three values of {setting}")
+    numbers = []
+    for metric, sign in wanted.items():
+        known = runs[np.isfinite(runs[metric].astype(float))]
+        value = stats.spearmanr(known[setting].astype(float), known[metric].astype(float)).statistic
+        part = f"{metric} against {setting}"
+        numbers.append(number(part, "rank correlation", value, n=len(known), holds=sign * value >= least))
+    weakest = min(numbers, key=lambda each: abs(each["value"]))
+    words = ", ".join(f"{each['part']} {each['value']:.2f}" for each in numbers)
+    return Finding(judged(numbers), f"{words}; n {weakest['n']}", weakest, numbers)
+
+
+def linear_layers_straighten(runs: pd.DataFrame, *, least_rank: float) -> Finding:
+    """J-b: of the last features."""
+    return ranks(runs, "linear_layers", {"layer_NC2": -1, "layer_NC3": 1}, least=least_rank)
+
+
+def relu_layers_approach_linear_ones(runs: pd.DataFrame, *, least_rank: float) -> Finding:
+    """J-f: the least balancedness of two ReLU layers and the mean negativity of all."""
+    return ranks(runs, "relu_layers", {"relu_balancedness": -1, "relu_negativity": -1}, least=least_rank)
+
+
+def bound_is_never_exceeded(runs: pd.DataFrame, layers: pd.DataFrame) -> Finding:
+    """J-c: theorem 3.1 with its constants, at every measured epoch of every run."""
+    its = summaries(layers[layers["key"].isin(runs["key"])])
+    known = its[np.isfinite(its["bound_NC1"].astype(float)) & np.isfinite(its["layer_NC1"].astype(float))]
+    if known.empty:
+        return not_testable("no measured point has a finite bound")
+    below = known["layer_NC1"] <= known["bound_NC1"]
+    looseness = np.exp(np.log(known["bound_NC1"] / known["layer_NC1"]).median())
+    numbers = [
+        number("all runs", "share of points below the bound", below.mean(), n=len(known), holds=below.all()),
+        number("all runs", "bound over NC1, median", looseness, n=len(known)),
+    ]
+    words = f"{below.sum()} of {len(known)} points; the bound is {looseness:.3g} times NC1 (median)"
+    return Finding(judged(numbers), words, numbers[0], numbers)
+
+
+def collapse_without_balance(runs: pd.DataFrame, *, unbalanced: float) -> Finding:
+    """J-d: NC1 of each decoupled run with an unbalanced tail over the least NC1 of coupled runs."""
+    kinds = runs["optimizer"].map(lambda name: OPTIMIZERS[name].weight_decay_kind)
+    coupled = runs[(kinds == WeightDecayKind.COUPLED) & (runs["weight_decay"] > 0)]
+    others = runs[runs["optimizer"].isin(PARTNERS) & (runs["tail_balancedness"] > unbalanced)]
+    if coupled.empty or others.empty:
+        return not_testable("no valid coupled run, or no decoupled one with an unbalanced tail")
+    least = coupled["layer_NC1"].min()
+    numbers = []
+    for name, its in others.groupby("optimizer", sort=False):
+        ratio = its["layer_NC1"].max() / least
+        part = f"{name}, {len(its)} runs"
+        numbers.append(number(part, "NC1 over the least coupled one", ratio, n=len(its), holds=ratio < 1))
+    worst = max(numbers, key=lambda each: each["value"])
+    return Finding(judged(numbers), f"largest {in_words(worst)} ({worst['part']})", worst, numbers)
+
+
+def decay_lowers_nc1(runs: pd.DataFrame, *, least_slope: float) -> Finding:
+    """J-e: NC1 is O(weight decay) in their theorem 4.4; least squares of the logarithms."""
+    its = runs[(runs["weight_decay"] > 0) & (runs["layer_NC1"].astype(float) > 0)]
+    if its["weight_decay"].nunique() < 3:
+        return not_testable("valid runs of fewer than three weight decays")
+    fit = stats.linregress(np.log(its["weight_decay"].astype(float)), np.log(its["layer_NC1"].astype(float)))
+    half = stats.t.ppf(0.975, len(its) - 2) * fit.stderr
+    slope = number(
+        "all", "slope", fit.slope, low=fit.slope - half, high=fit.slope + half, n=len(its),
+        holds=fit.slope >= least_slope,
+    )  # fmt: skip
+    return Finding(judged([slope]), in_words(slope), slope, [slope])
