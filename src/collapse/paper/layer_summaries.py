@@ -17,7 +17,7 @@ from collapse.study.schedules import batches_per_epoch, step_learning_rates
 AT = ["key", "epoch"]
 PASSED_ON = ["bound_NC1", "bound_NC2", "bound_NC3", "condition_last", "condition_tail"]
 SUMMARIES = [
-    "layer_NC1", "layer_NC2", "layer_NC3", "first_layer_NC2", "tail_balancedness", "relu_balancedness",
+    "layer_NC1", "layer_NC2", "layer_NC3", "tail_input_NC2", "tail_balancedness", "relu_balancedness",
     "mean_relu_balancedness", "relu_negativity", *PASSED_ON,
 ]  # fmt: skip
 
@@ -25,18 +25,17 @@ SUMMARIES = [
 def summaries(layers: pd.DataFrame) -> pd.DataFrame:
     """By run and epoch: AT, then SUMMARIES; NaN where a network has no such layer or pair.
 
-    layer_NC1, layer_NC2, layer_NC3: of the last features; first_layer_NC2: of the first linear layer's.
+    layer_NC1, layer_NC2, layer_NC3: of the last features; tail_input_NC2: of the last ReLU layer's.
     tail_balancedness: the largest over pairs of linear layers. relu_balancedness, mean_relu_balancedness: the
     least and the mean over pairs of ReLU layers. relu_negativity: the mean over ReLU layers.
     """
     last = layers.groupby(AT)["layer"].transform("max")
     features = layers[layers["layer"] == last - 1].set_index(AT)
     found = features[["NC1", "NC2", "NC3"]].add_prefix("layer_").join(features[PASSED_ON])
-    linear = layers[layers["kind"] == "linear"].sort_values("layer")
-    of_first = linear.groupby(AT).head(1).set_index(AT)
-    relu = layers[layers["kind"] == "relu"]
+    relu = layers[layers["kind"] == "relu"].sort_values("layer")
+    before_tail = relu.groupby(AT).tail(1).set_index(AT)
     numbers = {
-        "first_layer_NC2": of_first["NC2"],
+        "tail_input_NC2": before_tail["NC2"],
         "tail_balancedness": tail_pairs(layers).groupby(AT)["balancedness"].max(),
         "relu_balancedness": relu_pairs(layers).groupby(AT)["balancedness"].min(),
         "mean_relu_balancedness": relu_pairs(layers).groupby(AT)["balancedness"].mean(),

@@ -129,7 +129,7 @@ def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str
     Of a figure that shows one run an optimizer, that of the smallest metric, it speaks of all candidates.
     """
     if "experiment" not in settings:
-        return face_note(scale_notes(parameters, study)) or f"{study} study, as published"
+        return shared_note(scale_notes(parameters, study)) or f"{study} study, as published"
     wheres = [part.get("where") or {} for part in settings.get("panels") or [settings]]
     note = scale_note(parameters, study, settings["experiment"], **chosen_runs(settings), wheres=wheres)
     if note and settings.get("run_of_smallest"):
@@ -140,6 +140,17 @@ def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str
 def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | None]:
     """`scale_note` of every experiment of a study."""
     return {name: scale_note(parameters, study, name) for name in parameters["studies"][study]["experiments"]}
+
+
+def shared_note(notes: Mapping[str, str | None]) -> str | None:
+    """What the notes of all experiments have in common, for a figure of all runs; None where none has one."""
+    scaled = [note for note in notes.values() if note]
+    if not scaled:
+        return None
+    opening, *_ = scaled[0].split(": ")
+    parts = [note.removeprefix(f"{opening}: ").split("; ") for note in scaled]
+    shared = [part for part in parts[0] if all(part in others for others in parts)]
+    return f"{opening}: {'; '.join([*shared, 'by experiment: on the first page of the report'])}"
 
 
 def experiments_by_note(notes: Mapping[str, str | None]) -> dict[str | None, str]:

@@ -49,11 +49,14 @@ def draw(
     """A panel a metric, of runs or of collapse.paper.layer_summaries, against a numeric setting.
 
     A line is the mean over seeds of the runs that have one value of the column `line`, in a band of +- 1
-    deviation; on logarithmic axes of the logarithms. scale: of the setting's axis, "linear" or "log". `slope`
-    names the slope of each line between the logarithms.
+    deviation; on logarithmic axes of the logarithms. Where that column changes with the setting alone, there
+    is one line of all. scale: of the setting's axis, "linear" or "log". `slope` names the slope of each line
+    between the logarithms.
     """
     every = select(runs, experiment=experiment, optimizers=optimizers, where=where, valid=False)
     shown = at_the_end(drawable(every, require_valid=require_valid), layers)
+    if every.groupby(line)[setting].nunique().max() == 1:
+        line = "experiment"
     looks = line_looks(every, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.9)

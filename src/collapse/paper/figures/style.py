@@ -86,7 +86,7 @@ METRIC_LABELS = {
     "layer_NC1": r"NC1, tr $\Sigma_W$ / tr $\Sigma_B$",
     "layer_NC2": r"NC2, $\kappa(\bar Z)$",
     "layer_NC3": "NC3, mean cosine",
-    "first_layer_NC2": "NC2, first linear layer",
+    "tail_input_NC2": "NC2, input of the tail",
     "tail_balancedness": "balancedness of the tail",
     "relu_balancedness": "least ReLU balancedness",
     "mean_relu_balancedness": "mean ReLU balancedness",
@@ -96,7 +96,7 @@ LOG_METRICS = frozenset(
     {
         *("NC0", "NC0_normalised", "NC1", "condition_number", "train_loss", "test_loss", "running_loss"),
         *("within_over_between", "numerical_rank", "stable_rank"),
-        *("layer_NC1", "layer_NC2", "first_layer_NC2", "tail_balancedness", "relu_balancedness"),
+        *("layer_NC1", "layer_NC2", "tail_input_NC2", "tail_balancedness", "relu_balancedness"),
         "mean_relu_balancedness",
     }
 )
