@@ -89,9 +89,11 @@ OF_FIGURES = [
 
 
 def of_theory(target):
-    """The entries of the registries that a target of the theory uses: it reads no data."""
-    named = target["settings"].get("optimizers")
-    return OF_PAPER | ({"optimizer": sorted(named)} if named else {})
+    """The entries of the registries that a target of the theory uses: no data but what it names."""
+    settings = target["settings"]
+    data = {"dataset": [settings["dataset"]]} if "dataset" in settings else {}
+    named = settings.get("optimizers")
+    return OF_PAPER | data | ({"optimizer": sorted(named)} if named else {})
 
 
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.

@@ -179,3 +179,18 @@ def nc3_bound(head_values_K: np.ndarray, *, counts_K: np.ndarray, inverse_distan
     distance = head_values_K[0] * inverse_distance / np.sqrt(np.sum(counts_K))
     bound = 2 * kappa / (kappa**2 + 1) - np.pi / 2 * distance
     return float(bound) if bound >= 0 else -1.0
+
+
+def head_nc1_bound(statistics: LayerStatistics) -> float:
+    """`nc1_bound` of layer statistics; NaN of one linear layer or two layers in all."""
+    if statistics.linear_layers < 2 or statistics.num_layers < 3:
+        return np.nan
+    return nc1_bound(
+        counts_K=statistics.counts_K,
+        error=statistics.error,
+        error_norm=statistics.error_norm,
+        head_norm=statistics.weight_norm_L[-1],
+        feature_norm=statistics.feature_norm_L[-2],
+        input_norm=statistics.feature_norm_L[-3],
+        beside_head=statistics.beside_head,
+    )

@@ -120,20 +120,25 @@ def _on_the_simplex(
 
 def print_optimizer_theory(table: pd.DataFrame) -> pd.DataFrame:
     """`optimizer_theory_table` for eyes: the checks of a statement and an optimizer in one row, in Greek."""
+    return print_statements(table, STATEMENTS, by="optimizer")
+
+
+def print_statements(table: pd.DataFrame, statements: Mapping[str, str], *, by: str) -> pd.DataFrame:
+    """A table of checks for eyes: those of a statement and of one value of the column `by` in one row."""
     rows = []
-    for (statement, optimizer), its in table.groupby(["statement", "optimizer"], sort=False):
+    for (statement, subject), its in table.groupby(["statement", by], sort=False):
         deviation = its["deviation"].max()  # of what is no bound
         fails = its.loc[its["verdict"] == "fails", "check"]
         rows.append(
             {
-                "Statement": f"{statement}: {STATEMENTS[statement]}",
-                "Optimizer": optimizer,
+                "Statement": f"{statement}: {statements[statement]}",
+                by.capitalize(): subject,
                 "Predicted, simulated": "<br>".join(sentence(check) for check in its.itertuples()),
                 "Largest deviation": MISSING if pd.isna(deviation) else f"{deviation:.1e}",
                 "Verdict": f"fails: {'; '.join(fails)}" if len(fails) else "holds",
             }
         )
     frame = pd.DataFrame(rows)
-    words = ["Statement", "Predicted, simulated"]
+    words = ["Statement", by.capitalize(), "Predicted, simulated"]
     frame[words] = frame[words].map(greek)
     return frame
