@@ -31,9 +31,12 @@ class Size(NamedTuple):
         return (Piece(0, shape[0] * shape[1], shape, is_head=True),)
 
     def split(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """W (K x D) and H (D x N) of the vector, views."""
-        stop = self.num_classes * self.num_features
-        return flat[:stop].reshape(self.num_classes, -1), flat[stop:].reshape(self.num_features, -1)
+        """W (K x D) and H (D x N) of the vector, views; of each vector where there are more axes in front."""
+        stop, more = self.num_classes * self.num_features, flat.shape[:-1]
+        of_weight, of_features = flat[..., :stop], flat[..., stop:]
+        return of_weight.reshape(*more, self.num_classes, -1), of_features.reshape(
+            *more, self.num_features, -1
+        )
 
 
 def random_start(size: Size, *, seed: int) -> np.ndarray:
@@ -59,7 +62,11 @@ def gradient_of(size: Size) -> Gradient:
 def loss(flat: np.ndarray, size: Size) -> float:
     """The mean cross-entropy."""
     weight_KD, features_DN = size.split(flat)
-    logits_KN, labels_N = weight_KD @ features_DN, size.labels()
+    return cross_entropy(weight_KD @ features_DN, size.labels())
+
+
+def cross_entropy(logits_KN: np.ndarray, labels_N: np.ndarray) -> float:
+    """Mean over the samples of log sum_k exp(z_k - z_y)."""
     logits_KN = logits_KN - logits_KN.max(axis=0)
     own_N = logits_KN[labels_N, np.arange(len(labels_N))]
     return float(np.mean(np.log(np.exp(logits_KN).sum(axis=0)) - own_N))
