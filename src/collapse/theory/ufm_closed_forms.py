@@ -77,27 +77,17 @@ def product_singular_value(
     if pull(largest) <= 0:
         return 0.0
     sigma = brentq(pull, largest, n**0.5, xtol=1e-15)
-    f = product_objective_of(sigma, num_classes, samples_per_class, weight_decay, num_factors)
-    return sigma if f < 1 / 2 else 0.0
+    size = {"num_classes": num_classes, "samples_per_class": samples_per_class, "num_factors": M}
+    return sigma if product_value(sigma, **size, weight_decay=weight_decay) < 1 / 2 else 0.0
 
 
-def product_objective_of(
-    sigma: float, num_classes: int, samples_per_class: int, weight_decay: float, num_factors: int
+def product_value(
+    sigma: float, *, num_classes: int, samples_per_class: int, weight_decay: float, num_factors: int
 ) -> float:
-    """K ((sigma - sqrt(n))^2 / (2N) + (M/2) lambda sigma^(2/M)), of balanced factors."""
+    """K ((sigma - sqrt(n))^2 / (2N) + (M/2) lambda sigma^(2/M)), of balanced factors; f at `product_singular_value`."""
     K, n, M = num_classes, samples_per_class, num_factors
     fit = (sigma - n**0.5) ** 2 / (2 * n * K)
     return K * (fit + M / 2 * weight_decay * sigma ** (2 / M))
-
-
-def product_minimum(
-    *, num_classes: int, samples_per_class: int, weight_decay: float, num_factors: int
-) -> float:
-    """The objective of `product_singular_value`."""
-    setting = num_classes, samples_per_class, weight_decay, num_factors
-    names = ("num_classes", "samples_per_class", "weight_decay", "num_factors")
-    sigma = product_singular_value(**dict(zip(names, setting, strict=True)))
-    return product_objective_of(sigma, *setting)
 
 
 def product_objective(
