@@ -1,4 +1,4 @@
-"""The unconstrained feature model of Zhu et al. 2021 (arXiv 2105.02375): its minimum, its other critical points.
+"""The unconstrained feature model of Zhu et al. 2021 (arXiv 2105.02375): its minimum and its saddles.
 
     f(W, H, b) = (1/N) sum_i CE(W h_i + b, y_i) + lambda_W/2 ||W||^2 + lambda_H/2 ||H||^2 + lambda_b/2 ||b||^2
 
@@ -179,15 +179,15 @@ def hessian(x: np.ndarray, model: Model) -> np.ndarray:
 
 
 def steepest_logits(x: np.ndarray, model: Model) -> float:
-    """||grad g||_op. At a critical point it is at most sqrt(lambda_W lambda_H) iff the point is the minimum."""
+    """||grad g||_op. A critical point is a minimum iff it is at most sqrt(lambda_W lambda_H) there."""
     return float(np.linalg.norm(logit_gradient(x, model), 2))
 
 
 def negative_direction(x: np.ndarray, model: Model) -> np.ndarray:
     """Delta = (q u a^T, -a v^T / q, 0) of a critical point with W a = 0, q = (lambda_H / lambda_W)^(1/4).
 
-    u, v are the top singular vectors of grad g; a, of norm 1, exists where rank W < D. Along Delta f curves by
-    -2 (||grad g||_op - sqrt(lambda_W lambda_H)) exactly (`curvature_along`): there is no term of second order.
+    u, v are the top singular vectors of grad g; a, of norm 1, exists where rank W < D. Along Delta the
+    curvature of f is -2 (||grad g||_op - sqrt(lambda_W lambda_H)) exactly, as W a = H^T a = 0.
     """
     W, _, b = model.split(x)
     U, _, V = np.linalg.svd(logit_gradient(x, model), full_matrices=False)

@@ -1,6 +1,6 @@
 """Minima of three relatives of the unconstrained feature model, in closed form; none has a bias.
 
-- the last layer fixed to a simplex ETF of rows of norm 1, cross-entropy, decay on H (Zhu et al. 2021, section 5)
+- the last layer fixed to a simplex ETF of rows of norm 1, cross-entropy, decay on H (Zhu et al. 2021)
 - squared loss ||W H - Y||^2 / (2N), decay on W and H (Zhou et al. 2022; Tirer and Bruna 2022)
 - squared loss on a product of M factors, the features the first of them, one decay (Tirer and Bruna 2022)
 
@@ -55,7 +55,10 @@ def squared_loss_minimum(*, num_classes: int, rho: float) -> float:
 def squared_loss_row_norm(
     *, num_classes: int, samples_per_class: int, weight_decay: float, feature_decay: float
 ) -> float:
-    """w of W W^T = w^2 I, w^2 = (1 - K rho) sqrt(n lambda_H / lambda_W): an orthogonal frame, NC0 = sqrt(K) w."""
+    """w of W W^T = w^2 I, w^2 = (1 - K rho) sqrt(n lambda_H / lambda_W).
+
+    An orthogonal frame: NC0 = sqrt(K) w, and the condition number of W is 1.
+    """
     rho = np.sqrt(samples_per_class * weight_decay * feature_decay)
     scale = np.sqrt(samples_per_class * feature_decay / weight_decay)
     return float(np.sqrt(max(0.0, 1 - num_classes * rho) * scale))
@@ -84,7 +87,7 @@ def product_singular_value(
 def product_value(
     sigma: float, *, num_classes: int, samples_per_class: int, weight_decay: float, num_factors: int
 ) -> float:
-    """K ((sigma - sqrt(n))^2 / (2N) + (M/2) lambda sigma^(2/M)), of balanced factors; f at `product_singular_value`."""
+    """K ((sigma - sqrt(n))^2 / (2N) + (M/2) lambda sigma^(2/M)), f of balanced factors."""
     K, n, M = num_classes, samples_per_class, num_factors
     fit = (sigma - n**0.5) ** 2 / (2 * n * K)
     return K * (fit + M / 2 * weight_decay * sigma ** (2 / M))

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import least_squares, minimize
 from scipy.sparse.linalg import LinearOperator, eigsh, minres
 
-from collapse.metrics.neural_collapse import nc0
+from collapse.metrics.neural_collapse import etf_distance, gram, nc0
 from collapse.theory.ufm import (
     Model,
     curvature_along,
@@ -36,18 +36,14 @@ RANK = 1e-8  # a singular value of W that counts as none
 KRYLOV = 40  # vectors of Lanczos: zero may be an eigenvalue many times over
 
 
-class NotStationary(RuntimeError):
-    """A search that ended at no critical point."""
-
-
 class CriticalPoint(NamedTuple):
     """What theorem 3.2 speaks of, at one critical point.
 
     value: f. steepest: ||grad g||_op. least: the smallest eigenvalue of the Hessian, of all its eigenvalues;
     by_lanczos: the same from Hessian-vector products alone. along_delta: the curvature along Delta
     (`ufm.negative_direction`), NaN where rank W = D. num_negative, num_zero: of the eigenvalues.
-    nc0: ||W^T 1||. scatter: the largest distance of an entry of a feature from its class's mean.
-    imbalance: the largest entry of lambda_W W^T W - lambda_H H H^T.
+    nc0: ||W^T 1||. simplex_distance: of W W^T, NaN where W = 0. scatter: the largest distance of a feature's
+    entry from its class's mean. imbalance: the largest entry of lambda_W W^T W - lambda_H H H^T.
     """
 
     value: float
@@ -59,6 +55,7 @@ class CriticalPoint(NamedTuple):
     num_negative: int
     num_zero: int
     nc0: float
+    simplex_distance: float
     scatter: float
     imbalance: float
 
@@ -71,12 +68,12 @@ def search_minimum(start: np.ndarray, model: Model) -> np.ndarray:
     x = lbfgs(partial(value_and_gradient, model=model), start)
     slope = gradient(x, model)
     for _ in range(NEWTON_STEPS):
-        step, _ = minres(operator(x, model), slope, rtol=1e-12, maxiter=2000)
+        step, _ = minres(shifted_hessian(x, model, shift=0.0), slope, rtol=1e-12, maxiter=2000)
         new_slope = gradient(x - step, model)
         if np.linalg.norm(new_slope) >= np.linalg.norm(slope):
             break
         x, slope = x - step, new_slope
-    return require_stationary(x, model)
+    return x
 
 
 def lbfgs(function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray) -> np.ndarray:
@@ -89,22 +86,21 @@ def value_and_gradient(x: np.ndarray, model: Model) -> tuple[float, np.ndarray]:
     return objective(x, model), gradient(x, model)
 
 
-def operator(x: np.ndarray, model: Model) -> LinearOperator:
-    """The Hessian as what it does to a vector."""
-    return LinearOperator((len(x),) * 2, matvec=lambda v: hessian_product(x, v, model), dtype=float)
+def shifted_hessian(x: np.ndarray, model: Model, *, shift: float) -> LinearOperator:
+    """The Hessian plus a multiple of the identity, as what it does to a vector."""
+    return LinearOperator(
+        (len(x),) * 2, matvec=lambda v: hessian_product(x, v, model) + shift * v, dtype=float
+    )
 
 
-def search_critical(start: np.ndarray, model: Model) -> np.ndarray:
-    """A critical point of whatever kind: least squares on the gradient, with the Hessian for its Jacobian."""
-    tight = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}
-    return require_stationary(least_squares(gradient, start, jac=hessian, args=(model,), **tight).x, model)
+def search_critical(start: np.ndarray, model: Model) -> np.ndarray | None:
+    """A critical point of whatever kind: least squares on the gradient, with the Hessian for its Jacobian.
 
-
-def require_stationary(x: np.ndarray, model: Model) -> np.ndarray:
-    """x itself. Raises NotStationary where the gradient is more than STATIONARY."""
-    if (slope := np.linalg.norm(gradient(x, model))) > STATIONARY:
-        raise NotStationary(f"{model}: the search ended where the gradient has norm {slope:.1e}")
-    return x
+    None where these end at a least gradient that is not zero.
+    """
+    tight = {"method": "lm", "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}
+    x = least_squares(gradient, start, jac=hessian, args=(model,), **tight).x
+    return x if np.linalg.norm(gradient(x, model)) <= STATIONARY else None
 
 
 def normal_starts(model: Model, *, count: int, seed: int) -> Iterator[np.ndarray]:
@@ -150,16 +146,20 @@ def examined(x: np.ndarray, model: Model) -> CriticalPoint:
         num_negative=int(np.sum(values < -FLAT)),
         num_zero=int(np.sum(np.abs(values) <= FLAT)),
         nc0=nc0(W),
+        simplex_distance=etf_distance(gram(W)) if rank else np.nan,
         scatter=float(np.abs(of_classes - of_classes.mean(axis=-1, keepdims=True)).max()),
         imbalance=float(np.abs(balance).max()),
     )
 
 
 def least_by_lanczos(x: np.ndarray, model: Model) -> float:
-    """The smallest eigenvalue of the Hessian, which is never formed."""
-    size = len(x)
-    how = {"v0": np.random.default_rng(0).normal(size=size), "ncv": min(size, KRYLOV), "tol": 0}
-    return float(eigsh(operator(x, model), k=1, which="SA", return_eigenvectors=False, **how)[0])
+    """The smallest eigenvalue of the Hessian, which is never formed.
+
+    Of the Hessian less the identity, plus 1: ARPACK's tolerance is a share of the eigenvalue, which may be 0.
+    """
+    shifted = shifted_hessian(x, model, shift=-1.0)
+    how = {"v0": np.random.default_rng(0).normal(size=len(x)), "ncv": min(len(x), KRYLOV)}
+    return 1 + float(eigsh(shifted, k=1, which="SA", return_eigenvectors=False, **how)[0])
 
 
 def least_eigenvalue(model: Model, steepest: float) -> float:
@@ -170,14 +170,14 @@ def least_eigenvalue(model: Model, steepest: float) -> float:
 
         (lambda_W + lambda_H)/2 - sqrt((lambda_W - lambda_H)^2 / 4 + s^2)
 
-    is an eigenvalue: lambda - s where both decays are lambda, 0 at the minimum. Shifts of b by a constant have
-    lambda_b.
+    is an eigenvalue: lambda - s where both decays are lambda, 0 at the minimum. A shift of b by a constant
+    has lambda_b.
     """
     W, H, b = model.weight_decay, model.feature_decay, model.bias_decay
     return min((W + H) / 2 - float(np.hypot((W - H) / 2, steepest)), b)
 
 
 def num_rotations(model: Model) -> int:
-    """(K - 1) D - K (K - 1)/2: how many eigenvalues are zero at the minimum, where all others are positive."""
+    """(K - 1) D - K (K - 1)/2, the zero eigenvalues at the minimum; all others are positive there."""
     K, D = model.num_classes, model.num_features
     return (K - 1) * D - K * (K - 1) // 2
