@@ -48,9 +48,14 @@ class ThresholdSetting(TypedDict):
     samples_per_class: int
 
 
-class SaddleSetting(ModelSetting):
+class SaddleSetting(TypedDict):
     """A model, and how many classes share a row at its saddle; K: the point zero."""
 
+    num_classes: int
+    samples_per_class: int
+    num_features: int
+    weight_decay: float
+    feature_decay: float
     group_size: int
 
 
