@@ -89,11 +89,11 @@ OF_FIGURES = [
 
 
 def of_theory(target):
-    """The entries of the registries that a target of the theory uses: no data but what it names."""
+    """The entries of the registries that a target of the theory uses."""
     settings = target["settings"]
-    data = {"dataset": [settings["dataset"]]} if "dataset" in settings else {}
-    named = settings.get("optimizers")
-    return OF_PAPER | data | ({"optimizer": sorted(named)} if named else {})
+    optimizers = {"optimizer": sorted(settings["optimizers"])} if "optimizers" in settings else {}
+    datasets = {"dataset": [settings["dataset"]]} if "dataset" in settings else {}
+    return OF_PAPER | optimizers | datasets
 
 
 # Packs whose images are read from the user's files at every step (ImageNet): days instead of hours.

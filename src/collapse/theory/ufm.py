@@ -92,7 +92,8 @@ def minimum(model: Model, group_size: int = 1) -> float:
 def margin(model: Model, group_size: int = 1) -> float:
     """t* = z_y - z_j = log(1/rho - K + 1); 0 for rho >= 1/K. group_size: as in `probabilities`."""
     K, g = model.num_classes, group_size
-    return max(0.0, float(np.log((1 / rho(model) - K + g) / g)))
+    odds = (1 / rho(model) - K + g) / g  # of the own class against another
+    return float(np.log(max(odds, 1.0)))
 
 
 def row_norm(model: Model, group_size: int = 1) -> float:

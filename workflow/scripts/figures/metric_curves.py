@@ -100,7 +100,7 @@ def draw(
     handles = line_handles(present, line=line, symbol=symbol) + dash_handles(dashes, dash=dash)
     groups = list(settings_of(shown, apart=(line, dash)))
     firsts = [its.iloc[0] for its in groups]
-    each = [looks[run[line]] | dashes.get(run.get(dash), {}) for run in firsts]
+    each = [looks[run[line]] | dashes.get(known(run.get(dash)), {}) for run in firsts]
     last = max(shown["epochs"], default=1)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         draw_panel(axis, groups, history, metric=metric, looks=each)
@@ -153,15 +153,23 @@ def line_handles(looks: dict, *, line: str, symbol: str | None) -> list[Line2D]:
 
 def dash_looks(runs: pd.DataFrame, *, dash: str | None) -> dict:
     """The dashes of each value of the column `dash`, in order; {} without a column."""
-    values = [] if dash is None else sorted(runs[dash].unique())
+    values = [] if dash is None else sorted(runs[dash].dropna().unique())
+    if dash is not None and runs[dash].isna().any():
+        values = [None, *values]
     return {value: {"linestyle": DASHES[place % len(DASHES)]} for place, value in enumerate(values)}
+
+
+def known(value: object) -> object:
+    """A setting's value, None where a run has none."""
+    return None if value is None or pd.isna(value) else value
 
 
 def dash_handles(dashes: dict, *, dash: str | None) -> list[Line2D]:
     """The legend of the dashes: none where all lines are of one kind."""
     if len(dashes) < 2:
         return []
-    looks = {setting_words(dash, value): look for value, look in dashes.items()}
+    none = f"no {SETTING_LABELS.get(dash, dash)}"
+    looks = {none if value is None else setting_words(dash, value): look for value, look in dashes.items()}
     return [Line2D([], [], color=GREY, label=label, **look) for label, look in looks.items()]
 
 
