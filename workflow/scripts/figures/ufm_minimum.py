@@ -51,10 +51,10 @@ def draw(ufm: pd.DataFrame, *, optimizers: Sequence[str], epsilon: float) -> Fig
         if not axis.lines:
             words_in_panel(axis, "nothing was trained")
             continue
+        axis.set(xscale="log", yscale="log", xlabel=r"weight decay $\lambda$", ylabel=LABELS[metric])
         if metric == "norm_W":
             draw_minimum(axis, ends)
         axis.axvline(threshold(ends), color=GREY, linewidth=0.8)
-        axis.set(xscale="log", yscale="log", xlabel=r"weight decay $\lambda$", ylabel=LABELS[metric])
         log_ticks(axis)
     present = [name for name in optimizers if name in set(ends["optimizer"])]
     dotted = Line2D([], [], label="closed form", **KNOWN)

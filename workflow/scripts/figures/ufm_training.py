@@ -58,7 +58,7 @@ def draw(
     for axis in axes.flat[len(ufm_metrics) :]:
         axis.set_visible(False)
     handles = [Line2D([], [], label=label_of(*line, looks=looks), **look) for line, look in looks.items()]
-    legend_above(figure, handles)
+    legend_above(figure, handles, columns=4)
     remark(figure, vertex_words(its))
     return figure
 
