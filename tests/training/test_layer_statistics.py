@@ -10,7 +10,7 @@ from collapse.measuring.layers import measure_layers
 from collapse.measuring.results import FURTHER, read_further
 from collapse.metrics import layers
 from collapse.training.images import load_images
-from collapse.training.layer_statistics import layer_statistics, tail_of
+from collapse.training.layer_statistics import layer_statistics
 from collapse.training.pack_files import PackPaths, read_pack
 from collapse.training.packs import train_pack
 
@@ -28,7 +28,7 @@ def test_sums_over_batches_are_the_statistics_of_all_samples(run, prepared, monk
     run = run | {"architecture": architecture, "width": 0.25}
     images, network = load_images(prepared, run, torch.device("cpu")), initial_network(run)
     found = layer_statistics(network, images)
-    tail, labels = tail_of(network), images.train_labels.numpy()
+    tail, labels = network.tail, images.train_labels.numpy()
     with torch.no_grad():
         h = (
             images.train_images.flatten(1)

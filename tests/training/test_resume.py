@@ -73,7 +73,8 @@ def assert_same_outcome(one, other):
     """All but the seconds."""
     for ours, theirs in [(one.weights, other.weights), (one.trajectory, other.trajectory)]:
         assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        for name in ours:  # of layer statistics some are NaN, which no comparison of numbers finds equal
+            assert ours[name].numpy().tobytes() == theirs[name].numpy().tobytes(), name
     empty = dict(weights=None, trajectory={}, seconds=0.0)
     assert replace(one, **empty) == replace(other, **empty)
 

@@ -26,7 +26,7 @@ from collapse.training.evaluation import Diverged, require_finite, statistics_of
 from collapse.training.head import head_metrics
 from collapse.training.images import Images
 from collapse.training.kernels.named import kernels_named
-from collapse.training.layer_statistics import layer_statistics, tail_of
+from collapse.training.layer_statistics import layer_statistics
 from collapse.training.losses import LOSSES, Criterion
 from collapse.training.steps import FlatParameters, State, Step, evaluated_by, step_of
 
@@ -248,7 +248,7 @@ class Record:
 
     def __init__(self, network: Network, images: Images, criterion: Criterion, body: Body | None = None):
         self.network, self.images, self.criterion, self.body = network, images, criterion, body
-        self.has_layers = tail_of(network) is not None
+        self.has_layers = network.tail is not None
         self.history: list[dict[str, Any]] = []
         self.trajectory: dict[str, Tensor] = {}
 
