@@ -14,6 +14,7 @@ from collapse.optimizers import OPTIMIZERS
 from collapse.paper.figures.axes import log_ticks, metric_axis, steady_range, words_in_panel
 from collapse.paper.figures.style import (
     LOG_METRICS,
+    METRIC_LABELS,
     SETTING_LABELS,
     band,
     legend_above,
@@ -60,7 +61,7 @@ def draw(
     looks = line_looks(every, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.9)
-    words = remarks(every, shown=shown, optimizers=optimizers, where=where)
+    words = remarks(every, shown=shown, optimizers=optimizers, by=[setting], where=where)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         metric_axis(axis, metric)
         for value, look in looks.items():
@@ -68,7 +69,9 @@ def draw(
             drawn = draw_line(axis, its, setting=setting, metric=metric, look=look)
             if slope and len(drawn) > 1:
                 fitted = np.polyfit(np.log(drawn.index), np.log(drawn["mean"]), 1)[0]
-                words.append(f"slope of {value} between the logarithms {fitted:.2f}")
+                words.append(
+                    f"slope of {METRIC_LABELS[metric]} between the logarithms, {value}: {fitted:.2f}"
+                )
         finish_panel(axis, shown, setting=setting, scale=scale, metric=metric, words=why_no_valid(every))
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)

@@ -56,17 +56,17 @@ def draw(
         if not axis.lines:
             words_in_panel(axis, why_no_valid(every) or "nothing was measured")
             continue
-        if metric == "balancedness":
-            draw_known(axis, its)
         axis.set(xlabel=EXPOSURE, ylabel=LABELS.get(metric, metric))
         if metric in LOGARITHMIC:
             axis.set_yscale("log")
+        if metric == "balancedness":
+            draw_known(axis, its)
         log_ticks(axis)
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)
     handles = [Line2D([], [], label=f"layer {layer}", **look) for layer, look in looks.items()]
     known = Line2D([], [], label=r"$\propto e^{-2 \lambda \Sigma \eta / (1 - \beta)}$", **KNOWN)
-    legend_above(figure, [*handles, known] if handles else [])
+    legend_above(figure, [*handles, known] if handles else [], columns=5)
     words = remarks(every, shown=shown, optimizers=[optimizer], where=where)
     seeds = shown["key"].nunique()
     remark(figure, [*words, f"each line is the mean over {seeds} seeds" if seeds > 1 else ""])
