@@ -40,7 +40,10 @@ def of_layers(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def rows_of(statistics: LayerStatistics) -> list[dict[str, Any]]:
-    """The metrics of every layer, and beside each what is known of the network as a whole."""
+    """The metrics of every layer, and beside each what is known of the network as a whole.
+
+    means_rank, means_gram: of the class means, not centred; the K x K matrix of their products row by row.
+    """
     its, whole = statistics, metrics_of_network(statistics)
     return [
         {
@@ -55,6 +58,8 @@ def rows_of(statistics: LayerStatistics) -> list[dict[str, Any]]:
             else layers.balancedness(
                 its.imbalance_norm_L[number], its.weight_norm_L[number + 1], its.weight_norm_L[number]
             ),
+            "means_rank": layers.means_rank(its.means[number]),
+            "means_gram": (its.means[number] @ its.means[number].T).ravel().tolist(),
         }
         | whole
         for number in range(its.num_layers)
@@ -71,15 +76,7 @@ def metrics_of_network(statistics: LayerStatistics) -> dict[str, float]:
         return known | dict.fromkeys(("bound_NC1", "bound_NC2", "bound_NC3"), np.nan)
     near = {"counts_K": its.counts_K, "inverse_distance": its.inverse_distance}
     return known | {
-        "bound_NC1": layers.nc1_bound(
-            counts_K=its.counts_K,
-            error=its.error,
-            error_norm=its.error_norm,
-            head_norm=its.weight_norm_L[-1],
-            feature_norm=its.feature_norm_L[-2],
-            input_norm=its.feature_norm_L[-3],
-            beside_head=its.beside_head,
-        ),
+        "bound_NC1": layers.head_nc1_bound(its),
         "bound_NC2": layers.nc2_bound(its.head_values_K, **near),
         "bound_NC3": layers.nc3_bound(its.head_values_K, **near),
     }

@@ -33,8 +33,8 @@ LAYER_METRICS = ["NC1", "NC2", "NC3", "negativity", "balancedness"]
 FURTHER = {
     "depth": ["key", "epoch", "view", "point", "depth", "num_features", *POINT_METRICS],
     "layers": [
-        "key", "epoch", "layer", "kind", *LAYER_METRICS, "bound_NC1", "bound_NC2", "bound_NC3",
-        "condition_last", "condition_tail",
+        "key", "epoch", "layer", "kind", *LAYER_METRICS, "means_rank", "means_gram", "bound_NC1", "bound_NC2",
+        "bound_NC3", "condition_last", "condition_tail",
     ],
     "ufm": [
         "optimizer", "learning_rate", "momentum", "weight_decay", "epsilon", "seed", "num_classes",

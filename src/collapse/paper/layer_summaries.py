@@ -63,6 +63,14 @@ def at_the_end(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     return runs.merge(last, on="key", how="left")
 
 
+def with_exposure(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `layers` that are of the runs, with their optimizer and `exposure_by_epoch`."""
+    acted = {run["key"]: exposure_by_epoch(run) for run in runs.to_dict("records")}
+    its = layers[layers["key"].isin(acted)]
+    found = [acted[key][epoch] for key, epoch in zip(its["key"], its["epoch"], strict=True)]
+    return its.assign(exposure=found)
+
+
 def exposure_by_epoch(run: Mapping[str, Any]) -> np.ndarray:
     """weight_decay * sum of learning rates after 0, 1, ... epochs; of SGD over 1 - momentum.
 

@@ -52,7 +52,7 @@ def draw(
     A line is the mean over seeds of the runs that have one value of the column `line`, in a band of +- 1
     deviation; on logarithmic axes of the logarithms. Where that column changes with the setting alone, there
     is one line of all. scale: of the setting's axis, "linear" or "log". `slope` names the slope of each line
-    between the logarithms.
+    between the logarithms, of metrics with a logarithmic axis.
     """
     every = select(runs, experiment=experiment, optimizers=optimizers, where=where, valid=False)
     shown = at_the_end(drawable(every, require_valid=require_valid), layers)
@@ -61,17 +61,15 @@ def draw(
     looks = line_looks(every, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.9)
-    words = remarks(every, shown=shown, optimizers=optimizers, by=[setting], where=where)
+    words = remarks(every, shown=shown, optimizers=optimizers, where=where)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         metric_axis(axis, metric)
         for value, look in looks.items():
             its = shown[shown[line] == value]
             drawn = draw_line(axis, its, setting=setting, metric=metric, look=look)
-            if slope and len(drawn) > 1:
+            if slope and len(drawn) > 1 and metric in LOG_METRICS:
                 fitted = np.polyfit(np.log(drawn.index), np.log(drawn["mean"]), 1)[0]
-                words.append(
-                    f"slope of {METRIC_LABELS[metric]} between the logarithms, {value}: {fitted:.2f}"
-                )
+                words.append(f"slope of log {METRIC_LABELS[metric]} of {label_of(value)}: {fitted:.2f}")
         finish_panel(axis, shown, setting=setting, scale=scale, metric=metric, words=why_no_valid(every))
     for axis in axes.flat[len(metrics) :]:
         axis.set_visible(False)

@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from collapse.measuring.results import read_further, read_runs
 from collapse.optimizers import OPTIMIZERS
-from collapse.paper.figures.axes import epoch_axis, log_ticks, one_y_range, words_in_panel
+from collapse.paper.figures.axes import log_ticks, one_y_range, words_in_panel
 from collapse.paper.figures.style import (
     band,
     legend_above,
@@ -21,10 +22,14 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.layer_summaries import at_the_end, tail_pairs
+from collapse.paper.layer_summaries import at_the_end, tail_pairs, with_exposure
 from collapse.paper.seeds import words_on_seeds
 from collapse.paper.selection import drawable, remarks, select, why_no_valid
 from collapse.records.job import job
+
+EXPOSURE = r"$\lambda \, \Sigma \eta$"
+BY_MOMENTUM = r"$\lambda \, \Sigma \eta \, / \, (1 - \beta)$"
+KNOWN = {"color": "black", "linestyle": ":", "linewidth": 0.9}
 
 
 @paper_style()
@@ -40,49 +45,60 @@ def draw(
 ) -> Figure:
     """Balancedness of each pair of linear layers through training, 0 for balanced layers.
 
-    In the last panel its largest at the end against the coupled share of the decay under the optimizer
-    `between`. Lines are means of the logarithms over seeds, in bands of +- 1 deviation.
+    The axis is weight decay times the sum of learning rates, x, of SGD over 1 - momentum; dotted, e^(-2 x),
+    what the decay would make of the first pair if it acted as in SGD. In the last panel the largest at the
+    end against the coupled share of the decay under the optimizer `between`. Lines are means of the
+    logarithms over seeds, in bands of +- 1 deviation.
     """
     every = select(runs, experiment=experiment, optimizers=[*optimizers, between], valid=False)
     shown = drawable(every, require_valid=require_valid)
-    pairs = tail_pairs(layers[layers["key"].isin(shown["key"])])
+    pairs = tail_pairs(with_exposure(shown, layers))
     figure, axes = new_figure(rows=-(-(len(optimizers) + 1) // columns), columns=columns, panel_height=1.8)
     numbers = sorted(pairs["pair"].unique())
     colours = dict(
         zip(numbers, matplotlib.colormaps["viridis"](np.linspace(0, 0.8, len(numbers))), strict=True)
     )
     panels = list(axes.flat)
-    for axis, name in zip(panels, optimizers, strict=False):
-        its = shown[shown["optimizer"] == name]
-        draw_pairs(axis, pairs[pairs["key"].isin(its["key"])], colours=colours)
-        axis.set_title(OPTIMIZERS[name].label)
-        if not axis.lines:
-            words_in_panel(axis, why_no_valid(every, optimizer=name) or "nothing was measured")
-            continue
-        epoch_axis(axis, last=int(its["epochs"].max()), scale="log")
-        axis.set(yscale="log", ylabel="balancedness")
+    for place, name in enumerate(optimizers):
+        its = pairs[pairs["key"].isin(shown.loc[shown["optimizer"] == name, "key"])]
+        why = why_no_valid(every, optimizer=name) or "nothing was measured"
+        draw_optimizer(panels[place], its, name=name, colours=colours, why=why)
+    one_y_range(panels[: len(optimizers)])
+    for axis in panels[: len(optimizers) : columns]:
+        axis.set_ylabel("balancedness")
     last = panels[len(optimizers)]
     draw_shares(last, at_the_end(shown[shown["optimizer"] == between], layers), between=between)
     if not last.lines:
         words_in_panel(last, why_no_valid(every, optimizer=between) or "nothing was measured")
-    one_y_range(panels[: len(optimizers) + 1])
     for axis in panels[len(optimizers) + 1 :]:
         axis.set_visible(False)
     names = {1: "first pair of linear layers", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}
     handles = [Line2D([], [], label=names.get(pair, f"{pair}th"), color=colours[pair]) for pair in numbers]
-    legend_above(figure, handles)
+    legend_above(figure, [*handles, Line2D([], [], label=r"$\propto e^{-2 x}$", **KNOWN)] if handles else [])
     words = remarks(every, shown=shown, optimizers=[*optimizers, between], by=["coupled_fraction"])
     remark(figure, [*words, *words_on_seeds(every, shown=shown, what="line")])
     return figure
 
 
-def draw_pairs(axis: Axes, pairs: pd.DataFrame, *, colours: dict) -> None:
-    """A line a pair: mean and band over the runs."""
-    for pair, its in pairs[pairs["balancedness"] > 0].groupby("pair"):
-        bands = {epoch: band(each, log=True) for epoch, each in its.groupby("epoch")["balancedness"]}
-        mean, low, high = np.array(list(bands.values())).T
-        axis.plot(list(bands), mean, color=colours[pair])
-        axis.fill_between(list(bands), low, high, color=colours[pair], alpha=0.18, linewidth=0)
+def draw_optimizer(axis: Axes, pairs: pd.DataFrame, *, name: str, colours: dict, why: str) -> None:
+    """A line a pair under one optimizer, mean and band over the runs; dotted, what the decay alone does."""
+    axis.set_title(OPTIMIZERS[name].label)
+    its = pairs[pairs["balancedness"] > 0]
+    if its.empty:
+        words_in_panel(axis, why)
+        return
+    axis.set(yscale="log", xlabel=BY_MOMENTUM if name == "SGD" else EXPOSURE)
+    places = its.groupby("epoch")["exposure"].mean()
+    for pair, values in its.groupby("pair"):
+        mean, low, high = np.array(
+            [band(at, log=True) for _, at in values.groupby("epoch")["balancedness"]]
+        ).T
+        axis.plot(places, mean, color=colours[pair])
+        axis.fill_between(places, low, high, color=colours[pair], alpha=0.18, linewidth=0)
+    limits, across = axis.get_ylim(), np.linspace(0, places.max(), 200)
+    axis.plot(across, axis.lines[0].get_ydata()[0] * np.exp(-2 * across), **KNOWN)
+    axis.set_ylim(limits)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=3))
 
 
 def draw_shares(axis: Axes, runs: pd.DataFrame, *, between: str) -> None:

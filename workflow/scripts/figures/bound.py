@@ -23,7 +23,7 @@ from collapse.paper.layer_summaries import summaries
 from collapse.paper.selection import drawable
 from collapse.records.job import job
 
-LABELS = {"bound_NC1": "bound on NC1", "tail_balancedness": "balancedness of the tail"}
+LABELS = {"bound_NC1": "bound on NC1", "tail_balancedness": "largest balancedness of the tail"}
 
 
 @paper_style()

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from collapse.measuring.results import read_further, read_runs
 from collapse.paper.figures.axes import log_ticks, words_in_panel
 from collapse.paper.figures.style import band, legend_above, new_figure, paper_style, remark, save_target
-from collapse.paper.layer_summaries import exposure_by_epoch, tail_pairs
+from collapse.paper.layer_summaries import tail_pairs, with_exposure
 from collapse.paper.selection import drawable, remarks, select, why_no_valid
 from collapse.records.job import job
 
@@ -42,13 +42,15 @@ def draw(
 
     A line is the mean over seeds, in a band of +- 1 deviation; on logarithmic axes of the logarithms. The
     axis is weight decay times the sum of learning rates, over 1 - momentum; dotted, how fast the imbalance of
-    two linear layers falls in theory, from where the first pair has begun.
+    two linear layers falls in theory, from where the first pair has begun. Below, the products of the
+    class means of each linear layer at the end of one run, over the largest.
     """
     every = select(runs, experiment=experiment, optimizers=[optimizer], where=where, valid=False)
     shown = drawable(every, require_valid=require_valid)
     its = with_exposure(shown, layers)
-    metrics = list(layer_metrics)
-    figure, axes = new_figure(rows=-(-len(metrics) // columns), columns=columns, panel_height=1.9)
+    metrics, matrices = list(layer_metrics), class_mean_products(its)
+    rows = -(-len(metrics) // columns)
+    figure, axes = new_figure(rows=rows + -(-len(matrices) // columns), columns=columns, panel_height=1.9)
     looks = layer_looks(its)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         for layer, look in looks.items():
@@ -62,23 +64,19 @@ def draw(
         if metric == "balancedness":
             draw_known(axis, its)
         log_ticks(axis)
-    for axis in axes.flat[len(metrics) :]:
+    below = axes[rows:].flat
+    for axis, (layer, products_KK) in zip(below, matrices.items(), strict=False):
+        draw_matrix(axis, products_KK, title=f"class means of layer {layer}")
+    for axis in [*axes[:rows].flat[len(metrics) :], *below[len(matrices) :]]:
         axis.set_visible(False)
     handles = [Line2D([], [], label=f"layer {layer}", **look) for layer, look in looks.items()]
     known = Line2D([], [], label=r"$\propto e^{-2 \lambda \Sigma \eta / (1 - \beta)}$", **KNOWN)
     legend_above(figure, [*handles, known] if handles else [], columns=5)
     words = remarks(every, shown=shown, optimizers=[optimizer], where=where)
+    words += ["matrices: products of class means over the largest, at the end of one run"] if matrices else []
     seeds = shown["key"].nunique()
     remark(figure, [*words, f"each line is the mean over {seeds} seeds" if seeds > 1 else ""])
     return figure
-
-
-def with_exposure(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """The layers of the runs, with what weight decay has acted until each epoch."""
-    acted = {run["key"]: exposure_by_epoch(run) for run in runs.to_dict("records")}
-    its = layers[layers["key"].isin(acted)]
-    found = [acted[key][epoch] for key, epoch in zip(its["key"], its["epoch"], strict=True)]
-    return its.assign(exposure=found)
 
 
 def layer_looks(layers: pd.DataFrame) -> dict[int, dict]:
@@ -103,6 +101,27 @@ def draw_layer(axis: Axes, layer: pd.DataFrame, *, metric: str, look: dict) -> N
     mean, low, high = bands.T
     axis.plot(places, mean, **look)
     axis.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0)
+
+
+def class_mean_products(layers: pd.DataFrame) -> dict[int, np.ndarray]:
+    """K x K, over the largest, by linear layer, at the end of the first run."""
+    if layers.empty:
+        return {}
+    its = layers[layers["key"] == layers["key"].iloc[0]]
+    its = its[its["epoch"] == its["epoch"].max()].sort_values("layer")
+    found = {row.layer: np.array(row.means_gram) for row in its[its["kind"] == "linear"].itertuples()}
+    return {
+        layer: (gram / np.abs(gram).max()).reshape(2 * [round(len(gram) ** 0.5)])
+        for layer, gram in found.items()
+    }
+
+
+def draw_matrix(axis: Axes, products_KK: np.ndarray, *, title: str) -> None:
+    """Red for positive and blue for negative products, white for orthogonal class means."""
+    axis.imshow(products_KK, cmap="RdBu_r", vmin=-1, vmax=1)
+    axis.set_title(title)
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
 
 
 def draw_known(axis: Axes, layers: pd.DataFrame) -> None:
