@@ -61,7 +61,7 @@ def draw(
     looks = line_looks(every, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.9)
-    words = remarks(every, shown=shown, optimizers=optimizers, where=where)
+    words = remarks(every, shown=shown, optimizers=optimizers, by=[setting], where=where)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         metric_axis(axis, metric)
         for value, look in looks.items():

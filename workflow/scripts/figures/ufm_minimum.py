@@ -54,7 +54,7 @@ def draw(ufm: pd.DataFrame, *, optimizers: Sequence[str], epsilon: float) -> Fig
         axis.set(xscale="log", yscale="log", xlabel=r"weight decay $\lambda$", ylabel=LABELS[metric])
         if metric == "norm_W":
             draw_minimum(axis, ends)
-        axis.axvline(threshold(ends), color=GREY, linewidth=0.8)
+        axis.axvline(threshold(ends), color=GREY, linestyle=":", linewidth=1.4)
         log_ticks(axis)
     present = [name for name in optimizers if name in set(ends["optimizer"])]
     dotted = Line2D([], [], label="closed form", **KNOWN)

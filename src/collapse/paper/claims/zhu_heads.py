@@ -25,7 +25,10 @@ LEARNED, FIXED, NARROW = ("learned", "p"), ("fixed_etf", "p"), ("fixed_etf", "K"
 def beside_learned(runs: pd.DataFrame, form: tuple[str, str]) -> pd.DataFrame:
     """Valid runs of a form (columns ..._b) beside the learned head's at d = p (..._a) that are alike else."""
     valid = runs[runs["valid"].astype(bool)].drop_duplicates("key")
-    first, second = (valid[(valid[FORM] == its).all(axis=1)] for its in (LEARNED, form))
+    first, second = (
+        valid[(valid["head"] == head) & (valid["feature_dimension"] == dimension)]
+        for head, dimension in (LEARNED, form)
+    )
     return first.merge(second, on=[name for name in SAME if name not in FORM], suffixes=("_a", "_b"))
 
 
