@@ -30,6 +30,7 @@ rule unconstrained_features:
     threads: 1
     params:
         runs=lambda wildcards: UNCONSTRAINED[wildcards.optimizer],
+        entries=lambda wildcards: NO_DATA | {"optimizer": [wildcards.optimizer]},
         code=lambda wildcards: code_digest(
             f"{SCRIPTS}/unconstrained_features.py", entries=NO_DATA | {"optimizer": [wildcards.optimizer]}
         ),

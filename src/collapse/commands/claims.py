@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     results = arguments.results / arguments.study
     study = parameters["studies"][arguments.study]
     if family_of(study).prefix:  # judged by the workflow, which has all that they read
-        return show(arguments, pd.read_csv(existing(results / "tables/claims.csv", arguments.study)), None)
+        table = pd.read_csv(existing(results / "tables/claims.csv", arguments.study))
+        return show(arguments, table.fillna({"changes": "", "words": ""}), None)
     files = [results / f"{name}.parquet" for name in ("runs", "history", "depth")]
     files.append(results / "tables/table_102.csv")
     for file in files:

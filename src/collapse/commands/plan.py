@@ -18,7 +18,8 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from collapse.architectures import ARCHITECTURES, Network
+from collapse.architectures import Network
+from collapse.architectures.initialisation import initial_network
 from collapse.datasets import DATASETS
 from collapse.files.errors import InputError
 from collapse.measuring.pace import GUESSED, LEAST_RUNS, Pace, fitted, pace_of, trained_on
@@ -27,30 +28,35 @@ from collapse.paper.targets import targets_of
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import records, run_table, unique_runs
 from collapse.study.schedules import is_measured
+from collapse.study.settings import HAVE
 
-NETWORK = ("architecture", "dataset", "image_size", "train_size", "width")
+NETWORK = ("architecture", "dataset", "image_size", "train_size", "width", *HAVE)
 USUAL_SIZE = ("FashionMNIST", 32)
 PAPERS_SIZE = {  # at which params.yaml gives images_per_second
     "MLP": ("Separable", 1),
     "UFM": ("Indices", 1), "ViT": ("CIFAR10", 32), "ResNet50": ("ImageNet", 224),
+    "ResNet18": ("CIFAR10", 32), "MLPTail": ("MNIST", 28), "ResNet20": ("CIFAR10", 32),
 }  # fmt: skip
+PAPERS_FORM = {"MLPTail": ("p", None, 6, 3), "ResNet20": ("p", None, 3, 3)}  # in the order of HAVE
 
 
 @cache
-def meta_network(architecture: str, dataset: str, image_size: int, train_size: int, width: float) -> Network:
-    """The network's shapes alone."""
-    entry = DATASETS[dataset]
+def meta_network(
+    architecture: str, dataset: str, image_size: int, train_size: int, width: float, *form: Any
+) -> Network:
+    """The network's shapes alone. form: the values of HAVE, none for a network as usual."""
+    run = {"seed": 0, "precision": "float32", "architecture": architecture, "dataset": dataset}
+    run |= {"image_size": image_size, "train_size": train_size, "width": width}
     with torch.device("meta"):
-        return ARCHITECTURES[architecture](
-            channels=entry.channels, image_size=image_size, num_classes=entry.num_classes,
-            train_size=train_size, width=width,
-        )  # fmt: skip
+        return initial_network(run | dict(zip(HAVE, form, strict=False)))
 
 
 @cache
-def forward_flops(architecture: str, dataset: str, image_size: int, train_size: int, width: float) -> float:
+def forward_flops(
+    architecture: str, dataset: str, image_size: int, train_size: int, width: float, *form: Any
+) -> float:
     """Of one image: two a multiplication and addition, of convolutions and products of matrices."""
-    network = meta_network(architecture, dataset, image_size, train_size, width)
+    network = meta_network(architecture, dataset, image_size, train_size, width, *form)
     batch = torch.empty(2, DATASETS[dataset].channels, image_size, image_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         network(batch)
@@ -108,7 +114,11 @@ def flops_per_second(architecture: str, images_per_second: float) -> float:
     """What a speed of training at the paper's sizes means in arithmetic."""
     dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
     size = DATASETS[dataset].train_size
-    return 3 * images_per_second * forward_flops(architecture, dataset, image_size, size, 1.0)
+    return (
+        3
+        * images_per_second
+        * forward_flops(architecture, dataset, image_size, size, 1.0, *PAPERS_FORM.get(architecture, ()))
+    )
 
 
 def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[str, float]:
@@ -135,7 +145,10 @@ def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[st
     ):
         dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
         size = (dataset, image_size, DATASETS[dataset].train_size)
-        arithmetic = [forward_flops(architecture, *size, wide) for wide in (width, 1.0)]
+        arithmetic = [
+            forward_flops(architecture, *size, wide, *PAPERS_FORM.get(architecture, ()))
+            for wide in (width, 1.0)
+        ]
         found[architecture] = speed * arithmetic[0] / arithmetic[1]
     return found
 

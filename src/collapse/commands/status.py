@@ -56,10 +56,11 @@ def trained_runs(pack: str, keys: Sequence[str], *, results: Path) -> pd.DataFra
     folders = [results / "packs" / pack, *(results / "unfinished" / pack).glob("*/")]
     places = [paths for paths in map(PackPaths.inside, folders) if paths.outcomes.exists()]
     outcomes = stacked_or_none([p.outcomes for p in places], ["key", "status", "reason", "seconds"])
-    history = stacked_or_none([p.history for p in places], ["key", "epoch", "measured", "train_accuracy"])
-    accuracy = last_measured(history).train_accuracy if len(history) else pd.Series(dtype=float)
+    fit = ["train_accuracy", "train_loss"]
+    history = stacked_or_none([p.history for p in places], ["key", "epoch", "measured", *fit])
+    last = last_measured(history) if len(history) else pd.DataFrame(columns=fit, dtype=float)
     outcomes = outcomes[outcomes.key.isin(keys)].drop_duplicates("key", keep="last")
-    return outcomes.assign(train_accuracy=outcomes.key.map(accuracy))
+    return outcomes.assign(**{name: outcomes.key.map(last[name]) for name in fit})
 
 
 def stacked_or_none(files: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ OF_PACKS = (
     "measure_depth",
     "measure_layers",
 )  # rules with a job a pack
-OF_STUDY = ("collect", "collect_further", "key_numbers", "summary")
+OF_STUDY = ("collect", "collect_further", "explorer", "key_numbers", "summary")
 UNCONSTRAINED = "unconstrained-"  # before the optimizer, the name of the folder of a job of that rule
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 

@@ -63,6 +63,20 @@ def with_kernels(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(kernels=table["kernels"].astype(object).mask(lacking, "plain"))
 
 
+def with_settings(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what runs do not say of the settings of UNSAID; None and NaN where there is no such.
+
+    A table from before there were these settings lacks them.
+    """
+    for name, unsaid in UNSAID.items():
+        its = table[name] if name in table else pd.Series([unsaid] * len(table), table.index, dtype=object)
+        is_text = SETTINGS[name] is str
+        table = table.assign(
+            **{name: its.astype(object).where(its.notna(), None) if is_text else its.astype(float)}
+        )
+    return table
+
+
 def read_history(path: str | PathLike, *, lacking: Collection[str] = ()) -> pd.DataFrame:
     """history.parquet: a row a run and logged epoch, epoch 0 the initialisation. As `read_runs`."""
     return _read(path, HISTORY_COLUMNS, lacking)
@@ -90,7 +104,7 @@ def _read(path: str | PathLike, columns: list[str], lacking: Collection[str]) ->
         words = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read ({words}); delete it and run again") from None
     if "kernels" in columns and "status" in table:
-        table = with_kernels(table).assign(**{name: its for name, its in UNSAID.items() if name not in table})
+        table = with_settings(with_kernels(table))
     missing = [name for name in columns if name not in table.columns and name not in lacking]
     if missing:
         raise ValueError(f"{path} lacks the columns {missing}")
