@@ -124,7 +124,9 @@ def test_snakemake_has_the_targets(page, parameters, monkeypatch):
         _, chosen = parse_args([word for word in arguments if "<" not in word])
         study = dict(setting.split("=") for setting in chosen.config or []).get("study", parameters["study"])
         known = rules.union(aliases_of(parameters, study, "figures"))
-        known |= {name for kind in ("tables", "figures") for name in targets_of(parameters, study, kind)}
+        known |= {
+            name for kind in ("theory", "tables", "figures") for name in targets_of(parameters, study, kind)
+        }
         for target in chosen.targets:
             assert target in known or (study, target) in REFUSED, arguments
 
