@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from collapse.measuring.results import read_further, read_runs
 from collapse.optimizers import OPTIMIZERS
@@ -125,12 +126,12 @@ def finish_panel(
         return
     axis.set_xlabel(SETTING_LABELS.get(setting, setting.replace("_", " ")))
     axis.set_xscale(scale)
-    values = sorted(shown[setting].dropna().unique())
-    if len(values) <= 8:
-        axis.set_xticks(values, [number_label(value) for value in values])
-        axis.minorticks_off()
     steady_range(axis, metric=metric)
     log_ticks(axis)
+    values = sorted(shown[setting].dropna().unique())
+    if len(values) <= 8:
+        axis.set_xticks(values, [f"{value:.3g}" for value in values])
+        axis.xaxis.set_minor_locator(NullLocator())
 
 
 if "snakemake" in globals():
