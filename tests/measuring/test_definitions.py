@@ -13,11 +13,12 @@ from collapse.measuring.definitions import history_as_defined_now, with_centred,
 from collapse.measuring.evidence_files import ABOUT, CONVENTION, TABLES, EvidenceError
 from collapse.measuring.evidence_tables import Evidence, read_evidence, require_same_metrics, write_evidence
 from collapse.measuring.measurement import measured
-from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS
+from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS, with_settings
 from collapse.metrics.class_statistics import class_statistics, to_arrays
 from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import singular_values
 from collapse.records.provenance import read_record, write_record
+from collapse.study.settings import UNSAID
 from collapse.training.pack_files import of_run
 
 SIZES = {"of ten": 10, "of three": 3}
@@ -41,7 +42,7 @@ def evidence():
     """
     arrays = {key: statistics(size) for key, size in SIZES.items()}
     values = {key: measured(found, CONVENTION) for key, found in arrays.items()}
-    blank = dict.fromkeys(RUN_COLUMNS, 0.5) | {"status": "done"}
+    blank = dict.fromkeys(RUN_COLUMNS, 0.5) | UNSAID | {"status": "done"}
     runs = [blank | {"key": key} | {name: values[key][name] for name in MEASURES} for key in SIZES]
     for run in runs:
         run |= {f"{name}_init": values[run["key"]][name] for name in MEASURES}
@@ -56,7 +57,7 @@ def evidence():
     history.append(history[-1] | unknown | {"key": "diverged", "singular_values_M": None})
     tensors = {f"{key}/{name}": torch.tensor(a) for key, found in arrays.items() for name, a in found.items()}
     return Evidence(
-        pd.DataFrame(runs)[RUN_COLUMNS], pd.DataFrame(history)[HISTORY_COLUMNS], tensors,
+        with_settings(pd.DataFrame(runs)[RUN_COLUMNS]), pd.DataFrame(history)[HISTORY_COLUMNS], tensors,
         {key: {"settings": key} for key in SIZES},
     )  # fmt: skip
 
