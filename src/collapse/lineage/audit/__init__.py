@@ -14,12 +14,13 @@ from collapse.lineage.audit.cells import AuditError
 from collapse.lineage.audit.links import Link
 from collapse.measuring.evidence_files import ABOUT, RUNS
 from collapse.study.depth import EXPERIMENT
+from collapse.study.families import without_prefix
 
 KEY = re.compile(r"[0-9a-f]{12}")
 TABLES = (".csv", ".md", ".html")  # what is printed of a table has its numbers beside it
 RUN_TABLE = ("runs.parquet", "history.parquet")
 # Of the theory; asked only where there is no record to say so.
-WITHOUT_RUNS = ("table_1", "table_102", "theory", "zhu_table_11", "jacot_table_11")
+WITHOUT_RUNS = ("table_1", "table_102", "theory", "table_11")  # the last of related works
 
 
 class Lineage(NamedTuple):
@@ -105,7 +106,7 @@ def own_links(file: Path, *, folder: Path) -> tuple[list[Link], list[str]]:
     kind = {".csv": "table", ".pdf": "figure", ".png": "figure"}.get(files[-1].suffix, "page")
     own = links.link(kind, files, folder=folder, record=file.stem)
     if own.record is None:
-        return [own], [] if file.stem in WITHOUT_RUNS else list(RUN_TABLE)
+        return [own], [] if without_prefix(file.stem) in WITHOUT_RUNS else list(RUN_TABLE)
     found, read = [own], set()
     for name in (entry["file"] for entry in own.record["inputs"] if "of" not in entry):
         if name in RUN_TABLE:
