@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ def at_the_end(trained: pd.DataFrame) -> pd.DataFrame:
     return trained.sort_values("step").groupby(RUN, sort=False).tail(1).reset_index(drop=True)
 
 
-def of_decay(trained: pd.DataFrame, weight_decay: float) -> pd.DataFrame:
-    """The trainings at one weight decay."""
-    return trained[np.isclose(trained["weight_decay"], weight_decay)]
+def of_decays(trained: pd.DataFrame, weight_decays: Mapping[str, float]) -> pd.DataFrame:
+    """The trainings of some optimizers, each at its own weight decay."""
+    wanted = trained["optimizer"].map(weight_decays).astype(float)
+    return trained[np.isclose(trained["weight_decay"].astype(float), wanted)]
 
 
 def threshold(trained: pd.DataFrame) -> float:
@@ -34,8 +36,9 @@ def norm_at_minimum(trained: pd.DataFrame, decay: float) -> float:
     return math.sqrt(first["num_classes"]) * ufm.row_norm(ufm.Model(*sizes, decay, decay, 0.0))
 
 
-def vertex_words(trained: pd.DataFrame) -> list[str]:
-    """(lambda NC0)^2 of SignumW at the end: an integer where W has come to a vertex of its box."""
-    ends = at_the_end(trained[trained["optimizer"] == "SignumW"])
-    found = [(row.weight_decay * row.NC0) ** 2 for row in ends.itertuples()]
-    return [f"SignumW ends with $(\\lambda\\,$NC0$)^2$ = {value:.4g}" for value in found]
+def squares_of_columns(trained: pd.DataFrame) -> pd.Series:
+    """(lambda NC0)^2: under SignumW, at a vertex of the box |W| <= 1/lambda, a sum of squares of integers.
+
+    They are the column sums of sign(W), D of them and of K's parity.
+    """
+    return (trained["weight_decay"] * trained["NC0"]).astype(float) ** 2

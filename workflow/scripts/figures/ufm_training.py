@@ -1,10 +1,11 @@
 """Unconstrained features through training, against what decoupled decay has acted (zhu_figure_12)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,6 +13,9 @@ from collapse.measuring.results import read_further
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.figures.axes import log_ticks, words_in_panel
 from collapse.paper.figures.style import (
+    GREY,
+    SMALL,
+    above,
     legend_above,
     new_figure,
     number_label,
@@ -20,47 +24,75 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.unconstrained import of_decay, vertex_words
+from collapse.paper.unconstrained import of_decays, squares_of_columns
 from collapse.records.job import job
 
-LABELS = {"imbalance": r"$\|W^\top W - H H^\top\|$, relative"}
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
-LEAST = 1e-17  # below it nothing but rounding is seen
+LABELS = {"imbalance": "imbalance of $W$ and $H$"}
+AT_LEAST = 1e-10  # what is smaller is as good as zero, and drawn there
+DARKER = 0.35  # each further epsilon by this share
+OF_VERTICES = "SignumW"
+EXPOSURE, NOTHING = r"$\lambda \, \Sigma \eta$", "nothing was trained"
+NOTE = {"textcoords": "offset points", "fontsize": SMALL, "color": GREY}
 
 
 @paper_style()
 def draw(
     ufm: pd.DataFrame,
     *,
-    optimizers: Sequence[str],
-    weight_decay: float,
+    weight_decays: Mapping[str, float],
     more_epsilons: Mapping[str, Sequence[float]],
     ufm_metrics: Sequence[str],
     columns: int,
 ) -> Figure:
-    """A panel a metric at one weight decay, against that times the sum of learning rates.
+    """A panel a metric, each optimizer at its weight decay, against that times the sum of learning rates.
 
-    more_epsilons: by optimizer, further epsilons that are shown of it, dashed.
+    The last panel: SignumW's (lambda NC0)^2, and the multiple of 4 nearest to its end: at a vertex of the box
+    it is one for even K. more_epsilons: by optimizer, further epsilons that are shown of it, darker.
     """
-    its = of_decay(ufm, weight_decay)
-    figure, axes = new_figure(rows=-(-len(ufm_metrics) // columns), columns=columns, panel_height=1.9)
-    looks = lines_of(its, optimizers=optimizers, more_epsilons=more_epsilons)
+    its = of_decays(ufm, weight_decays)
+    figure, axes = new_figure(rows=-(-(len(ufm_metrics) + 1) // columns), columns=columns, panel_height=1.9)
+    looks = lines_of(
+        its, optimizers=[name for name in OPTIMIZERS if name in weight_decays], more_epsilons=more_epsilons
+    )
     for axis, metric in zip(axes.flat, ufm_metrics, strict=False):
         for (name, epsilon), look in looks.items():
             one = its[(its["optimizer"] == name) & (its["epsilon"] == epsilon)]
             draw_line(axis, one, metric=metric, look=look)
         if not axis.lines:
-            words_in_panel(axis, f"nothing was trained at weight decay {weight_decay:g}")
+            words_in_panel(axis, NOTHING)
             continue
-        axis.set(xscale="log", yscale="log", ylabel=LABELS.get(metric, metric))
-        axis.set_xlabel(r"$\lambda \, \Sigma \eta$")
+        axis.set(xscale="log", yscale="log", ylabel=LABELS.get(metric, metric), xlabel=EXPOSURE)
         log_ticks(axis)
-    for axis in axes.flat[len(ufm_metrics) :]:
+    draw_vertices(axes.flat[len(ufm_metrics)], its[its["optimizer"] == OF_VERTICES])
+    for axis in axes.flat[len(ufm_metrics) + 1 :]:
         axis.set_visible(False)
     handles = [Line2D([], [], label=label_of(*line, looks=looks), **look) for line, look in looks.items()]
     legend_above(figure, handles, columns=4)
-    remark(figure, vertex_words(its))
+    shown = [f"{OPTIMIZERS[name].label} {number_label(weight_decays[name])}" for name, _ in looks]
+    lost = its.loc[its["cross_entropy"].isna(), "optimizer"]
+    of_shown = [f"weight decay: {', '.join(dict.fromkeys(shown))}", "from $10^{-10}$ on"] if shown else []
+    remark(figure, [*of_shown, *words_on(lost)])
     return figure
+
+
+def words_on(lost: Iterable[str]) -> list[str]:
+    """Which trainings diverged."""
+    return [f"{name} diverged" for name in dict.fromkeys(lost)]
+
+
+def draw_vertices(axis: Axes, ufm: pd.DataFrame) -> None:
+    """(lambda NC0)^2 through training, and the nearest value of a vertex."""
+    if ufm.empty:
+        words_in_panel(axis, NOTHING)
+        return
+    its = ufm[ufm["exposure"] > 0].sort_values("step")
+    found = squares_of_columns(its)
+    nearest = 4 * round(found.iloc[-1] / 4)
+    axis.axhline(nearest, color=GREY, linestyle=":", linewidth=0.9)
+    axis.annotate(f"{nearest}", (its["exposure"].iloc[0], nearest), (0, 2), **NOTE)
+    axis.plot(its["exposure"], found, **optimizer_style(OF_VERTICES) | {"marker": "none"})
+    axis.set(xscale="log", xlabel=EXPOSURE, ylabel=r"$(\lambda\,$NC0$)^2$", ylim=(0, 1.2 * found.max()))
+    log_ticks(axis)
 
 
 def lines_of(
@@ -74,10 +106,14 @@ def lines_of(
             continue
         every = [usual[name], *(each for each in more_epsilons.get(name, []) if each != usual[name])]
         for place, epsilon in enumerate(every):
-            look = optimizer_style(name) | {"marker": "none"}
-            look |= {"linestyle": DASHES[place % len(DASHES)], "linewidth": 1.3 if place == 0 else 1.0}
-            found[name, epsilon] = look
+            look = optimizer_style(name) | above(name) | {"marker": "none"}
+            found[name, epsilon] = look | {"color": darker(look["color"], (1 - DARKER) ** place)}
     return found
+
+
+def darker(colour: str, share: float) -> str:
+    """A colour with this share of its light."""
+    return to_hex([share * part for part in to_rgb(colour)])
 
 
 def label_of(name: str, epsilon: float, *, looks: Mapping[tuple[str, float], dict]) -> str:
@@ -88,11 +124,11 @@ def label_of(name: str, epsilon: float, *, looks: Mapping[tuple[str, float], dic
 
 
 def draw_line(axis: Axes, ufm: pd.DataFrame, *, metric: str, look: dict) -> None:
-    """One training; what is below rounding is left out."""
+    """One training; what is no number, or zero decay has acted on, is left out."""
     values = ufm[metric].astype(float)
-    known = ufm[np.isfinite(values) & (values > LEAST) & (ufm["exposure"] > 0)].sort_values("step")
+    known = ufm[np.isfinite(values) & (ufm["exposure"] > 0)].sort_values("step")
     if len(known):
-        axis.plot(known["exposure"], known[metric], **look)
+        axis.plot(known["exposure"], known[metric].clip(lower=AT_LEAST), **look)
 
 
 if "snakemake" in globals():
