@@ -1,5 +1,7 @@
 """Zhu et al. 2021: the table of fixed heads, the figures of unconstrained features, and claims Z-a to Z-e."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,10 @@ from synthetic import load_script
 from collapse.measuring.results import FURTHER, HISTORY_COLUMNS
 from collapse.paper.claims.zhu import CRITERIA, STATEMENTS, findings
 from collapse.paper.fixed_heads import fixed_head_rows, print_fixed_heads
-from collapse.paper.unconstrained import norm_at_minimum, threshold
+from collapse.paper.unconstrained import nearest_at_vertex, norm_at_minimum, threshold
 from collapse.study.parameters import load_parameters
 from collapse.study.settings import UNSAID
-from collapse.theory.ufm_descent import logged_training
+from collapse.theory.ufm_descent import MEASURED, logged_training
 
 PARAMETERS = load_parameters(ROOT / "params.yaml")
 CLAIMS = PARAMETERS["analysis"]["zhu_claims"]["settings"]
@@ -111,6 +113,12 @@ def test_the_claims_fail_where_they_should(heads, ufm):
     assert judge(worse, ufm)["Z-c"].verdict == "fails"
     assert judge(heads.assign(NC3=0.5), ufm)["Z-d"].verdict == "fails"
     assert judge(heads, ufm.assign(norm_W=1.0))["Z-e"].verdict == "fails"
+    lost = (ufm.optimizer == "Adam") & (ufm.weight_decay == 0.3)
+    diverged = ufm.assign(norm_W=ufm.norm_W.mask(lost), objective=ufm.objective.mask(lost))
+    found = judge(heads, diverged)
+    assert found["Z-a"].verdict == found["Z-e"].verdict == "fails", "a run that diverged holds for nothing"
+    lost = ufm.optimizer == "AdamW"
+    assert judge(heads, ufm.assign(imbalance=ufm.imbalance.mask(lost)))["Z-a"].verdict == "fails"
 
 
 def test_the_claims_say_nothing_of_what_was_not_run(heads, ufm):
@@ -123,6 +131,16 @@ def test_the_minimum_and_its_threshold_are_those_of_theory(ufm):
     ends = ufm[(ufm.optimizer == "Adam") & (ufm.step == 2500)].set_index("weight_decay")
     assert ends.norm_W[0.02] == pytest.approx(norm_at_minimum(ufm, 0.02), rel=1e-9)
     assert norm_at_minimum(ufm, 0.3) == 0 and ends.norm_W[0.3] < 1e-6
+
+
+def test_what_vertices_can_give():
+    """By all sign matrices of a size: column sums of K = 2, 3 rows and D = 2 columns."""
+    for K, can_be in ((2, {0, 4, 8}), (3, {2, 10, 18})):
+        sums = [sum(signs) for signs in itertools.product((-1, 1), repeat=K)]
+        assert {a**2 + b**2 for a in sums for b in sums} == can_be
+        size = {"num_classes": K, "num_features": 2}
+        assert [nearest_at_vertex(value + 0.4, **size) for value in can_be] == list(can_be)
+    assert nearest_at_vertex(0.0, num_classes=3, num_features=6) == 6, "odd K: at least D"
 
 
 @pytest.mark.parametrize("name", ["zhu_figure_11", "zhu_figure_12"])
@@ -138,5 +156,7 @@ def test_the_figures_of_unconstrained_features(ufm, name):
     assert_nothing_is_cut_off(figure)
     said = words(figure)
     assert "no objective of their own" in said if name == "zhu_figure_11" else "SignumW 0.3" in said
+    lost = ufm.assign(**{name: ufm[name].mask(ufm.optimizer == "SignumW") for name in MEASURED})
+    assert "diverged" in words(script.draw(lost, **settings))
     empty = script.draw(ufm[:0], **settings)
     assert "nothing was trained" in words(empty)

@@ -42,3 +42,13 @@ def squares_of_columns(trained: pd.DataFrame) -> pd.Series:
     They are the column sums of sign(W), D of them and of K's parity.
     """
     return (trained["weight_decay"] * trained["NC0"]).astype(float) ** 2
+
+
+def nearest_at_vertex(value: float, *, num_classes: int, num_features: int) -> int:
+    """The number nearest to `value` that `squares_of_columns` can be at a vertex.
+
+    A multiple of 4 for even K; for odd K the D squares are of odd numbers, and D plus a multiple of 8.
+    """
+    if num_classes % 2 == 0:
+        return 4 * round(value / 4)
+    return num_features + 8 * max(0, round((value - num_features) / 8))

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from collapse.measuring.results import read_further
 from collapse.paper.figures.axes import log_ticks, words_in_panel
 from collapse.paper.figures.style import (
-    GREY,
     legend_above,
     new_figure,
     optimizer_handles,
@@ -24,6 +23,7 @@ from collapse.paper.unconstrained import at_the_end, norm_at_minimum, threshold
 from collapse.records.job import job
 
 KNOWN = {"color": "black", "linestyle": ":", "linewidth": 0.9}
+THRESHOLD = {"color": "#9a9a9a", "linestyle": ":", "linewidth": 1.8}
 LEAST = 1e-16  # below it a difference is rounding of float64
 LABELS = {
     "gap": r"own $f - f^*$, at least $10^{-16}$",
@@ -54,11 +54,12 @@ def draw(ufm: pd.DataFrame, *, optimizers: Sequence[str], epsilon: float) -> Fig
         axis.set(xscale="log", yscale="log", xlabel=r"weight decay $\lambda$", ylabel=LABELS[metric])
         if metric == "norm_W":
             draw_minimum(axis, ends)
-        axis.axvline(threshold(ends), color=GREY, linestyle=":", linewidth=1.4)
+        axis.axvline(threshold(ends), **THRESHOLD)
         log_ticks(axis)
     present = [name for name in optimizers if name in set(ends["optimizer"])]
     dotted = Line2D([], [], label="closed form", **KNOWN)
-    legend_above(figure, [*optimizer_handles(present, line=True, marker=True), dotted])
+    edge = Line2D([], [], label=r"$1/(K\sqrt{n})$", **THRESHOLD)
+    legend_above(figure, [*optimizer_handles(present, line=True, marker=True), dotted, edge])
     none = [name for name in present if ends.loc[ends["optimizer"] == name, "minimum"].isna().all()]
     remark(
         figure, [f"{' and '.join(none)} have no objective of their own" if none else "", *words_on_zero(ends)]
@@ -87,10 +88,15 @@ def draw_minimum(axis: Axes, ends: pd.DataFrame) -> None:
 
 
 def words_on_zero(ends: pd.DataFrame) -> list[str]:
-    """Where nothing is left."""
-    gone = ends[ends["norm_W"] <= 1e-6]
-    its = [f"{row.optimizer} at {row.weight_decay:g}" for row in gone.itertuples()]
-    return [f"ends at zero: {', '.join(its)}"] if its else []
+    """Where nothing is left, and where the training diverged."""
+    said = []
+    for what, its in (
+        ("ends at zero", ends[ends["norm_W"] <= 1e-6]),
+        ("diverged", ends[ends["norm_W"].isna()]),
+    ):
+        names = [f"{row.optimizer} at {row.weight_decay:g}" for row in its.itertuples()]
+        said += [f"{what}: {', '.join(names)}"] if names else []
+    return said
 
 
 if "snakemake" in globals():

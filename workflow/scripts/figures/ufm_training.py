@@ -1,6 +1,6 @@
 """Unconstrained features through training, against what decoupled decay has acted (zhu_figure_12)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,13 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.unconstrained import of_decays, squares_of_columns
+from collapse.paper.unconstrained import nearest_at_vertex, of_decays, squares_of_columns
 from collapse.records.job import job
 
 LABELS = {"imbalance": "imbalance of $W$ and $H$"}
 AT_LEAST = 1e-10  # what is smaller is as good as zero, and drawn there
 DARKER = 0.35  # each further epsilon by this share
+FLOOR = "what is below $10^{-10}$ is drawn there"
 OF_VERTICES = "SignumW"
 EXPOSURE, NOTHING = r"$\lambda \, \Sigma \eta$", "nothing was trained"
 NOTE = {"textcoords": "offset points", "fontsize": SMALL, "color": GREY}
@@ -46,8 +47,8 @@ def draw(
 ) -> Figure:
     """A panel a metric, each optimizer at its weight decay, against that times the sum of learning rates.
 
-    The last panel: SignumW's (lambda NC0)^2, and the multiple of 4 nearest to its end: at a vertex of the box
-    it is one for even K. more_epsilons: by optimizer, further epsilons that are shown of it, darker.
+    The last panel: SignumW's (lambda NC0)^2, dotted the number nearest to its end that belongs to a vertex of
+    the box. more_epsilons: by optimizer, further epsilons that are shown of it, darker.
     """
     its = of_decays(ufm, weight_decays)
     figure, axes = new_figure(rows=-(-(len(ufm_metrics) + 1) // columns), columns=columns, panel_height=1.9)
@@ -70,24 +71,19 @@ def draw(
     legend_above(figure, handles, columns=4)
     shown = [f"{OPTIMIZERS[name].label} {number_label(weight_decays[name])}" for name, _ in looks]
     lost = its.loc[its["cross_entropy"].isna(), "optimizer"]
-    of_shown = [f"weight decay: {', '.join(dict.fromkeys(shown))}", "from $10^{-10}$ on"] if shown else []
-    remark(figure, [*of_shown, *words_on(lost)])
+    said = [f"weight decay: {', '.join(dict.fromkeys(shown))}", FLOOR] if shown else []
+    remark(figure, [*said, *(f"{name} diverged" for name in lost)])
     return figure
 
 
-def words_on(lost: Iterable[str]) -> list[str]:
-    """Which trainings diverged."""
-    return [f"{name} diverged" for name in dict.fromkeys(lost)]
-
-
 def draw_vertices(axis: Axes, ufm: pd.DataFrame) -> None:
-    """(lambda NC0)^2 through training, and the nearest value of a vertex."""
-    if ufm.empty:
+    """(lambda NC0)^2 through training, and what of a vertex is nearest to its end."""
+    its = ufm[(ufm["exposure"] > 0) & ufm["NC0"].notna()].sort_values("step")
+    if its.empty:
         words_in_panel(axis, NOTHING)
         return
-    its = ufm[ufm["exposure"] > 0].sort_values("step")
-    found = squares_of_columns(its)
-    nearest = 4 * round(found.iloc[-1] / 4)
+    found, size = squares_of_columns(its), its.iloc[-1][["num_classes", "num_features"]].astype(int)
+    nearest = nearest_at_vertex(found.iloc[-1], **size)
     axis.axhline(nearest, color=GREY, linestyle=":", linewidth=0.9)
     axis.annotate(f"{nearest}", (its["exposure"].iloc[0], nearest), (0, 2), **NOTE)
     axis.plot(its["exposure"], found, **optimizer_style(OF_VERTICES) | {"marker": "none"})

@@ -65,7 +65,7 @@ def own_minimum_is_reached(ends: pd.DataFrame, *, same_value: float, no_balance:
     numbers: list[Number] = []
     for name, its in ends.groupby("optimizer", sort=False):
         if name in WITHOUT_OBJECTIVE:
-            least = its["imbalance"].min()
+            least = its["imbalance"].min(skipna=False)  # NaN of a run that diverged holds for nothing
             holds = least > no_balance
             numbers.append(number(name, "imbalance of W and H, least", least, n=len(its), holds=holds))
         else:
@@ -106,7 +106,8 @@ def strong_decay_leaves_nothing(ends: pd.DataFrame, *, zero: float) -> Finding:
     above = coupled["weight_decay"] > threshold(coupled)
     if not above.any() or above.all():
         return not_testable("no coupled weight decays on both sides of 1/(K sqrt(n))")
-    largest, least = coupled.loc[above, "norm_W"].max(), coupled.loc[~above, "norm_W"].min()
+    norms = coupled["norm_W"]
+    largest, least = norms[above].max(skipna=False), norms[~above].min(skipna=False)
     numbers = [
         number("above", "largest ||W||", largest, n=int(above.sum()), holds=largest < zero),
         number("below", "least ||W||", least, n=int((~above).sum()), holds=least > zero),
