@@ -36,7 +36,7 @@ def test_a_study_of_a_related_work_has_its_targets_alone(parameters, study):
 def test_unconstrained_features_are_crossed_by_optimizer(parameters):
     rows = unconstrained_rows(parameters["studies"]["zhu_demo"])
     assert set(rows) == {"SGD", "SGDW", "Adam", "AdamW", "Signum", "SignumW"}
-    assert len(rows["SGD"]) == 7 and len(rows["AdamW"]) == 9, "and two more epsilons"
+    assert len(rows["SGD"]) == 7 and len(rows["AdamW"]) == 11, "and two more epsilons at two decays"
     assert rows["SGD"][0] | {"weight_decay": 0} == {
         "num_classes": 10, "samples_per_class": 10, "num_features": 32, "steps": 20000, "seed": 3141,
         "optimizer": "SGD", "learning_rate": 2, "momentum": 0.9, "weight_decay": 0, "epsilon": 1e-8,
