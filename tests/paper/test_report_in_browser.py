@@ -9,6 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from collapse.paper.report.sections import EXPLORER_CAPTION, in_report, section_of
 from collapse.paper.targets import aliases_of, targets_of
+from collapse.study.families import of_family
 from collapse.study.parameters import load_parameters
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -41,7 +42,7 @@ def captions(finished):
     """Of every item that the report must show, its caption and its title."""
     parameters = load_parameters(finished / "params.yaml")
     aliases = aliases_of(parameters, "tiny", "figures")
-    every = parameters["theory"] | parameters["analysis"]
+    every = of_family({}, parameters["theory"] | parameters["analysis"])
     every |= targets_of(parameters, "tiny", "tables") | targets_of(parameters, "tiny", "figures")
     every |= {"explorer": {"caption": EXPLORER_CAPTION}}
     return {

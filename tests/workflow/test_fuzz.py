@@ -65,8 +65,9 @@ def small():
     parameters["tables"] = {"table_2": parameters["tables"]["table_2"]}
     parameters["shared"] = {}
     parameters["figures"]["figure_2"]["settings"]["experiment"] = "table_2"
-    named = parameters["analysis"]
-    for _, target in named.items():
+    named = ("claims", "comparison")
+    parameters["analysis"] = {name: parameters["analysis"][name] for name in named}
+    for target in parameters["analysis"].values():
         experiments = target["settings"]["experiments"]
         target["settings"]["experiments"] = {
             name: ["table_2"] if isinstance(value, list) else "table_2" for name, value in experiments.items()
