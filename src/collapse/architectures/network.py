@@ -78,7 +78,7 @@ class Architecture:
 
         channels, image_size: of the images. num_classes: K. train_size: N, of which the unconstrained
         features have one vector each. width: factor on every number of channels, 1.0 as in the paper.
-        form: what some architectures can have beside (collapse.study.runs.HAVE), given where it is not as
+        form: what some architectures can have beside (collapse.study.settings.HAVE), given where it is not as
         usual. A `build` takes what it needs of these. Raises ValueError when 64 * width is not a whole
         number of at least 1.
         """
@@ -114,6 +114,14 @@ def convolution_block(in_channels: int, out_channels: int, *, pool: bool = False
         BatchNorm2d(out_channels),
         *([nn.MaxPool2d(2)] if pool else []),
         nn.ReLU(inplace=True),
+    )
+
+
+def projection(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+    """A shortcut where channels or image size change: conv 1x1 without bias - BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
+        BatchNorm2d(out_channels),
     )
 
 

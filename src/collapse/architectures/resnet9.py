@@ -14,9 +14,9 @@ from collapse.architectures.network import (
     RequireImageSize,
     Residual,
     convolution_block,
+    projection,
     scaled_channels,
 )
-from collapse.architectures.torchvision_blocks import projection
 
 SMALLEST_IMAGE_SIZE = 8  # three poolings by 2 before the global one
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from collapse.architectures.batch_norm import BatchNorm2d
-from collapse.architectures.network import Network, RequireImageSize, scaled_channels
+from collapse.architectures.network import Network, RequireImageSize, projection, scaled_channels
 
 
 class Stage(NamedTuple):
@@ -23,30 +23,35 @@ class Stage(NamedTuple):
 
 
 def residual_network(
-    name: str,
-    block: type[nn.Module],
-    stages: Sequence[Stage],
     *,
+    architecture: str,
+    block: str,
+    stages: Sequence[Stage],
     smallest: int,
     channels: int,
     num_classes: int,
     width: float,
-    stem: str | None,
-    feature_dimension: int | None,
+    stem: str | None = None,
+    feature_dimension: int | None = None,
+    **_: int,
 ) -> Network:
-    """A network of torchvision's blocks, global average and a linear layer.
+    """A network of torchvision's blocks, global average and a linear layer; see `Architecture.__call__`.
 
-    stem: None, seven pixels with stride 2 and a max-pool, or "cifar", three pixels without either.
-    feature_dimension: the channels in which the last block ends, None: the block's own (`narrowed`).
+    block: torchvision's name. smallest: images in pixels a side. stem: None, seven pixels with stride 2 and a
+    max-pool, or "cifar", three pixels without either. feature_dimension: the channels in which the last block
+    ends, None: the block's own (`narrowed`).
     """
+    from collapse.datasets.torchvision_import import torchvision  # takes a second, and only this needs it
+
+    kind = getattr(torchvision.models.resnet, block)
     first = scaled_channels(64, width=width)
-    blocks = list(residual_blocks(block, stages, in_channels=first, width=width))
-    num_features = scaled_channels(stages[-1].channels, width=width) * block.expansion
+    blocks = list(residual_blocks(kind, stages, in_channels=first, width=width))
+    num_features = scaled_channels(stages[-1].channels, width=width) * kind.expansion
     if feature_dimension is not None:
         blocks[-1] = narrowed(blocks[-1], num_features, feature_dimension)
         num_features = feature_dimension
     body = nn.Sequential(
-        RequireImageSize(architecture=name, smallest=smallest),
+        RequireImageSize(architecture=architecture, smallest=smallest),
         *stem_layers(channels, first, stem),
         *blocks,
         nn.AdaptiveAvgPool2d(1),
@@ -85,14 +90,6 @@ def residual_blocks(
                 shortcut = projection(in_channels, out_channels, stride=stride)
             yield block(in_channels, inner, stride, shortcut, norm_layer=BatchNorm2d)
             in_channels = out_channels
-
-
-def projection(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
-    """A shortcut where channels or image size change: conv 1x1 without bias - BatchNorm."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),
-        BatchNorm2d(out_channels),
-    )
 
 
 def narrowed(block: nn.Module, in_channels: int, out_channels: int) -> nn.Module:

@@ -112,13 +112,14 @@ def statistics_bytes(num_classes: int, num_features: int) -> int:
 
 def flops_per_second(architecture: str, images_per_second: float) -> float:
     """What a speed of training at the paper's sizes means in arithmetic."""
+    return 3 * images_per_second * papers_flops(architecture)
+
+
+def papers_flops(architecture: str, width: float = 1.0) -> float:
+    """`forward_flops` at the size and in the form for which params.yaml gives images_per_second."""
     dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
-    size = DATASETS[dataset].train_size
-    return (
-        3
-        * images_per_second
-        * forward_flops(architecture, dataset, image_size, size, 1.0, *PAPERS_FORM.get(architecture, ()))
-    )
+    size, form = DATASETS[dataset].train_size, PAPERS_FORM.get(architecture, ())
+    return forward_flops(architecture, dataset, image_size, size, width, *form)
 
 
 def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[str, float]:
@@ -143,13 +144,7 @@ def measured_speeds(benchmarks: Path, *, device: str, precision: str) -> dict[st
     for architecture, width, speed in zip(
         named.architecture, named.width.astype(float), its.value, strict=True
     ):
-        dataset, image_size = PAPERS_SIZE.get(architecture, USUAL_SIZE)
-        size = (dataset, image_size, DATASETS[dataset].train_size)
-        arithmetic = [
-            forward_flops(architecture, *size, wide, *PAPERS_FORM.get(architecture, ()))
-            for wide in (width, 1.0)
-        ]
-        found[architecture] = speed * arithmetic[0] / arithmetic[1]
+        found[architecture] = speed * papers_flops(architecture, width) / papers_flops(architecture)
     return found
 
 

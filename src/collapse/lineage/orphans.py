@@ -11,18 +11,12 @@ from collapse.paper.target_checks import is_table
 from collapse.paper.targets import targets_of
 from collapse.study.families import of_family, without_prefix
 from collapse.study.runs import run_table
-from collapse.study.unconstrained import unconstrained_rows
+from collapse.study.unconstrained import FOLDER, unconstrained_rows
 from collapse.training.pack_lock import holder_lives
 
-OF_PACKS = (
-    "train",
-    "extract_statistics",
-    "measure",
-    "measure_depth",
-    "measure_layers",
-)  # rules with a job a pack
+# Rules with a job a pack.
+OF_PACKS = ("train", "extract_statistics", "measure", "measure_depth", "measure_layers")
 OF_STUDY = ("collect", "collect_further", "explorer", "key_numbers", "summary")
-UNCONSTRAINED = "unconstrained-"  # before the optimizer, the name of the folder of a job of that rule
 OF_JOBS = {"lineage": ".json", "logs": ".log", "benchmarks": ".tsv"}  # what jobs leave beside their results
 
 
@@ -39,7 +33,7 @@ class Members(NamedTuple):
         """The names of their records: "train/{pack}", "figure_7"."""
         of_packs = {f"{rule}/{pack}" for rule in OF_PACKS for pack in self.packs}
         of_datasets = {f"prepare_dataset/{dataset}" for dataset in self.datasets}
-        of_packs |= {pack.replace(UNCONSTRAINED, "unconstrained_features/", 1) for pack in self.packs}
+        of_packs |= {pack.replace(FOLDER, "unconstrained_features/", 1) for pack in self.packs}
         return of_packs | of_datasets | self.tables | self.figures | set(OF_STUDY)
 
 
@@ -53,7 +47,7 @@ def members_of(parameters: Mapping[str, Any], study: str) -> Members:
     tables = {name for name in theory if is_table(name)}
     return Members(
         packs=(set(table.pack) if trains else set())
-        | {f"{UNCONSTRAINED}{optimizer}" for optimizer in unconstrained_rows(studies[study])},
+        | {f"{FOLDER}{optimizer}" for optimizer in unconstrained_rows(studies[study])},
         datasets=set(table.dataset) if trains else set(),
         tables=tables
         | {without_prefix(name) for name in of_family(studies[study], parameters["analysis"])}

@@ -68,15 +68,8 @@ def rows_of(statistics: LayerStatistics) -> list[dict[str, Any]]:
 
 def metrics_of_network(statistics: LayerStatistics) -> dict[str, float]:
     """The bounds of the head's input, which need two linear layers, and both condition numbers."""
-    its = statistics
-    known = {"condition_last": layers.condition(its.head_values_K)}
-    tail = layers.condition(its.product_values_K)
-    known["condition_tail"] = tail ** (1 / its.linear_layers) if its.linear_layers else np.nan
-    if its.linear_layers < 2 or its.num_layers < 3:
-        return known | dict.fromkeys(("bound_NC1", "bound_NC2", "bound_NC3"), np.nan)
-    near = {"counts_K": its.counts_K, "inverse_distance": its.inverse_distance}
-    return known | {
-        "bound_NC1": layers.head_nc1_bound(its),
-        "bound_NC2": layers.nc2_bound(its.head_values_K, **near),
-        "bound_NC3": layers.nc3_bound(its.head_values_K, **near),
+    tail = layers.condition(statistics.product_values_K)
+    return layers.head_bounds(statistics) | {
+        "condition_last": layers.condition(statistics.head_values_K),
+        "condition_tail": tail ** (1 / statistics.linear_layers) if statistics.linear_layers else np.nan,
     }

@@ -181,16 +181,22 @@ def nc3_bound(head_values_K: np.ndarray, *, counts_K: np.ndarray, inverse_distan
     return float(bound) if bound >= 0 else -1.0
 
 
-def head_nc1_bound(statistics: LayerStatistics) -> float:
-    """`nc1_bound` of layer statistics; NaN of one linear layer or two layers in all."""
-    if statistics.linear_layers < 2 or statistics.num_layers < 3:
-        return np.nan
-    return nc1_bound(
-        counts_K=statistics.counts_K,
-        error=statistics.error,
-        error_norm=statistics.error_norm,
-        head_norm=statistics.weight_norm_L[-1],
-        feature_norm=statistics.feature_norm_L[-2],
-        input_norm=statistics.feature_norm_L[-3],
-        beside_head=statistics.beside_head,
-    )
+def head_bounds(statistics: LayerStatistics) -> dict[str, float]:
+    """bound_NC1, bound_NC2, bound_NC3 of the last features; NaN of one linear layer or two layers in all."""
+    its = statistics
+    if its.linear_layers < 2 or its.num_layers < 3:
+        return dict.fromkeys(("bound_NC1", "bound_NC2", "bound_NC3"), np.nan)
+    near = {"counts_K": its.counts_K, "inverse_distance": its.inverse_distance}
+    return {
+        "bound_NC1": nc1_bound(
+            counts_K=its.counts_K,
+            error=its.error,
+            error_norm=its.error_norm,
+            head_norm=its.weight_norm_L[-1],
+            feature_norm=its.feature_norm_L[-2],
+            input_norm=its.feature_norm_L[-3],
+            beside_head=its.beside_head,
+        ),
+        "bound_NC2": nc2_bound(its.head_values_K, **near),
+        "bound_NC3": nc3_bound(its.head_values_K, **near),
+    }

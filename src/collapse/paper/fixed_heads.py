@@ -15,8 +15,7 @@ import torch
 
 from collapse.architectures.initialisation import initial_network
 from collapse.optimizers import OPTIMIZERS
-from collapse.paper.optimizer_table import mean_and_deviation, with_deviation
-from collapse.paper.selection import outcome
+from collapse.paper.optimizer_table import fate, mean_and_deviation, seeds_in_words, with_deviation
 from collapse.paper.tables import MISSING
 from collapse.study.runs import records
 from collapse.study.schedules import batches_per_epoch
@@ -70,9 +69,7 @@ def _row(its: pd.DataFrame) -> dict[str, object]:
     row["bytes"] = BYTES_OF_FLOAT * (trained * (2 + state_vectors(first["optimizer"])) + fixed)
     batches = batches_per_epoch(int(first["train_size"]), int(first["batch_size"]))
     row["seconds_a_step"] = (valid["seconds"] / (valid["epochs_done"] * batches)).astype(float).median()
-    others = outcome(its)[~its["valid"].astype(bool)].value_counts()
-    row["status"] = ", ".join(f"{count} {what}" for what, count in others.items()) or "valid"
-    return row | {"keys": " ".join(valid["key"])}
+    return row | {"status": fate(its), "keys": " ".join(valid["key"])}
 
 
 @cache
@@ -106,10 +103,7 @@ def print_fixed_heads(table: pd.DataFrame) -> pd.DataFrame:
     printed["Optimizer"] = table["optimizer"]
     printed["Head"] = table["head"].map({"learned": "learned", "fixed_etf": "fixed ETF"})
     printed["d"] = table["feature_dimension"]
-    printed["Seeds"] = [
-        f"{row.valid}" if row.valid == row.seeds else f"{row.valid} of {row.seeds}"
-        for row in table.itertuples()
-    ]
+    printed["Seeds"] = [seeds_in_words(row) for row in table.itertuples()]
     headings = {"test_accuracy": "Validation accuracy", "condition": "Condition of M"}
     for name in METRICS:
         pairs = zip(table[name], table[f"{name}_sd"], strict=True)

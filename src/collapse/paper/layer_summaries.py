@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from collapse.optimizers import OPTIMIZERS, WeightDecayKind
-from collapse.study.schedules import batches_per_epoch, step_learning_rates
+from collapse.study.schedules import by_epoch, learning_rates_of
 
 AT = ["key", "epoch"]
 PASSED_ON = ["bound_NC1", "bound_NC2", "bound_NC3", "condition_last", "condition_tail"]
@@ -76,15 +76,7 @@ def exposure_by_epoch(run: Mapping[str, Any]) -> np.ndarray:
 
     By it what is not balanced falls as e^(-2 x) under coupled decay (Jacot et al. 2024).
     """
-    rates = step_learning_rates(
-        learning_rate=run["learning_rate"],
-        schedule=run["schedule"],
-        epochs=int(run["epochs"]),
-        num_samples=int(run["train_size"]),
-        batch_size=int(run["batch_size"]),
-    )
-    every = batches_per_epoch(int(run["train_size"]), int(run["batch_size"]))
-    sums = np.concatenate([[0.0], np.cumsum(list(rates))])[::every]
+    sums = by_epoch(np.concatenate([[0.0], np.cumsum(list(learning_rates_of(run)))]), run)
     coupled = OPTIMIZERS[run["optimizer"]].weight_decay_kind is WeightDecayKind.COUPLED
     faster = 1 - run["momentum"] if run["optimizer"] == "SGD" and coupled else 1.0
     return run["weight_decay"] * sums / faster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,9 +77,13 @@ def _row(its: pd.DataFrame) -> dict[str, object]:
     row |= {"keeps_row_sum": str(row_sum(name)), "head": head_by(name)}
     for column in _MEANS:
         row[column], row[f"{column}_sd"] = mean_and_deviation(valid[column], log=column in _LOGARITHMIC)
-    others = outcome(its)[~its["valid"].astype(bool)].value_counts()
-    row["status"] = ", ".join(f"{count} {what}" for what, count in others.items()) or "valid"
-    return row | {"keys": " ".join(valid["key"])}
+    return row | {"status": fate(its), "keys": " ".join(valid["key"])}
+
+
+def fate(runs: pd.DataFrame) -> str:
+    """What became of the runs that are not valid, "2 diverged, 1 undertrained"; "valid" if all are."""
+    others = outcome(runs)[~runs["valid"].astype(bool)].value_counts()
+    return ", ".join(f"{count} {what}" for what, count in others.items()) or "valid"
 
 
 def mean_and_deviation(values: pd.Series, *, log: bool) -> tuple[float, float]:
@@ -99,10 +104,7 @@ def print_optimizers(table: pd.DataFrame) -> pd.DataFrame:
         printed[heading] = table[name].map(four_digits)
     printed["Direction keeps row sum"] = table["keeps_row_sum"].fillna("")
     printed["Head by"] = table["head"].fillna("")
-    printed["Seeds"] = [
-        f"{row.valid}" if row.valid == row.seeds else f"{row.valid} of {row.seeds}"
-        for row in table.itertuples()
-    ]
+    printed["Seeds"] = [seeds_in_words(row) for row in table.itertuples()]
     headings = {"closed_form": "NC0, closed form", "ratio": "NC0 / closed form"}
     headings |= {"NC3_centred": "NC3, centred W", "gauge_share": "Share of the row sum"}
     headings |= {"test_accuracy": "Validation accuracy"}
@@ -112,6 +114,11 @@ def print_optimizers(table: pd.DataFrame) -> pd.DataFrame:
         printed[headings.get(name, name)] = [with_deviation(*pair, log=of_log, name=name) for pair in pairs]
     printed["Note"] = table["status"].where(table["status"] != "valid", "")
     return printed
+
+
+def seeds_in_words(row: Any) -> str:
+    """ "5", or "4 of 5" where one is not valid."""
+    return f"{row.valid}" if row.valid == row.seeds else f"{row.valid} of {row.seeds}"
 
 
 def with_deviation(value: float, deviation: float, *, log: bool, name: str) -> str:

@@ -123,8 +123,13 @@ def print_optimizer_theory(table: pd.DataFrame) -> pd.DataFrame:
     return print_statements(table, STATEMENTS, by="optimizer")
 
 
-def print_statements(table: pd.DataFrame, statements: Mapping[str, str], *, by: str) -> pd.DataFrame:
-    """A table of checks for eyes: those of a statement and of one value of the column `by` in one row."""
+def print_statements(
+    table: pd.DataFrame, statements: Mapping[str, str], *, by: str, checks: str = "Predicted, simulated"
+) -> pd.DataFrame:
+    """A table of checks for eyes: those of a statement and of one value of the column `by` in one row.
+
+    checks: the heading of the checks.
+    """
     rows = []
     for (statement, subject), its in table.groupby(["statement", by], sort=False):
         deviation = its["deviation"].max()  # of what is no bound
@@ -133,12 +138,12 @@ def print_statements(table: pd.DataFrame, statements: Mapping[str, str], *, by: 
             {
                 "Statement": f"{statement}: {statements[statement]}",
                 by.capitalize(): subject,
-                "Predicted, simulated": "<br>".join(sentence(check) for check in its.itertuples()),
+                checks: "<br>".join(sentence(check) for check in its.itertuples()),
                 "Largest deviation": MISSING if pd.isna(deviation) else f"{deviation:.1e}",
                 "Verdict": f"fails: {'; '.join(fails)}" if len(fails) else "holds",
             }
         )
     frame = pd.DataFrame(rows)
-    words = ["Statement", by.capitalize(), "Predicted, simulated"]
+    words = ["Statement", by.capitalize(), checks]
     frame[words] = frame[words].map(greek)
     return frame

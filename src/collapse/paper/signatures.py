@@ -40,6 +40,7 @@ def tables_of(script: str | Path, function: str = "draw") -> list[str]:
     return [argument.arg for argument in found.args.args]
 
 
+@cache
 def definition(file: Path, name: str) -> tuple[Any, Path]:
     """The function, class or value behind a name at the top of a file, and the file that has it."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

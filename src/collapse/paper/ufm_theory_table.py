@@ -11,8 +11,7 @@ from typing import TypedDict
 
 import pandas as pd
 
-from collapse.paper.tables import MISSING
-from collapse.paper.theorem_table import greek, sentence
+from collapse.paper.optimizer_theory_table import print_statements
 from collapse.theory import ufm_checks, ufm_relative_checks
 from collapse.theory.theorem_checks import Check
 from collapse.theory.trained_features import Size
@@ -162,20 +161,4 @@ def named(model: Model) -> str:
 
 def print_ufm_theory(table: pd.DataFrame) -> pd.DataFrame:
     """`ufm_theory_table` for eyes: the checks of a statement and a model in one row, in Greek."""
-    rows = []
-    for (statement, model), its in table.groupby(["statement", "model"], sort=False):
-        deviation = its["deviation"].max()  # of what is no bound
-        fails = its.loc[its["verdict"] == "fails", "check"]
-        rows.append(
-            {
-                "Statement": f"{statement}: {STATEMENTS[statement]}",
-                "Model": model,
-                "Predicted, found": "<br>".join(sentence(check) for check in its.itertuples()),
-                "Largest deviation": MISSING if pd.isna(deviation) else f"{deviation:.1e}",
-                "Verdict": f"fails: {'; '.join(fails)}" if len(fails) else "holds",
-            }
-        )
-    frame = pd.DataFrame(rows)
-    words = ["Statement", "Model", "Predicted, found"]
-    frame[words] = frame[words].map(greek)
-    return frame
+    return print_statements(table, STATEMENTS, by="model", checks="Predicted, found")

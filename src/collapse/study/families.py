@@ -6,7 +6,7 @@ and its targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,11 +45,6 @@ def of_family(study: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str,
     """Of the targets those of the work that the study is of."""
     family = family_of(study)
     return {name: target for name, target in targets.items() if is_of(family, name)}
-
-
-def names_of_family(study: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Of names of targets those of the work that the study is of."""
-    return list(of_family(study, dict.fromkeys(names)))
 
 
 def without_prefix(target: str) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from collapse.datasets.registry import DATASETS
 from collapse.study.parameters import ParameterError, suggestion
-from collapse.study.settings import OPTIONAL, SETTINGS, UNSAID, require_form, require_possible
+from collapse.study.settings import OPTIONAL, SETTINGS, UNSAID, require_form, require_possible, said
 
 # Raised whenever a change to training, initialisation, data order or preprocessing changes a number
 # (tests/training/test_golden_trajectories.py notices). Results of another protocol are trained again.
@@ -135,7 +135,7 @@ def finished_run(settings: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 
 def run_key(run: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits of a hash of what determines a run's result."""
-    identity = {name: run[name] for name in SETTINGS if name not in UNSAID or run[name] != UNSAID[name]}
+    identity = {name: run[name] for name in SETTINGS if name not in UNSAID} | said(run)
     identity |= {"dataset_digest": DATASETS[run["dataset"]].digest, "protocol": PROTOCOL}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 

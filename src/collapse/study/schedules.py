@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def milestones(epochs: int) -> tuple[int, int]:
@@ -71,6 +75,22 @@ def step_learning_rates(
         rate = learning_rate * factor(epoch, epochs)
         for _ in range(batches_per_epoch(num_samples, batch_size)):
             yield rate
+
+
+def learning_rates_of(run: Mapping[str, Any]) -> Iterator[float]:
+    """`step_learning_rates` of a row of the run table."""
+    return step_learning_rates(
+        learning_rate=run["learning_rate"],
+        schedule=run["schedule"],
+        epochs=int(run["epochs"]),
+        num_samples=int(run["train_size"]),
+        batch_size=int(run["batch_size"]),
+    )
+
+
+def by_epoch(values: np.ndarray, run: Mapping[str, Any]) -> np.ndarray:
+    """Of values after 0, 1, ... steps of a run those after 0, 1, ... epochs."""
+    return values[:: batches_per_epoch(int(run["train_size"]), int(run["batch_size"]))]
 
 
 def sum_of_schedule(*, schedule: str, epochs: int, num_samples: int, batch_size: int) -> float:

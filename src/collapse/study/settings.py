@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from collapse.datasets.registry import DATASETS
@@ -62,6 +62,11 @@ SMALLEST_IMAGE = {
 }  # fmt: skip
 
 
+def said(run: Mapping[str, Any], names: Iterable[str] = UNSAID) -> dict[str, Any]:
+    """Of these settings those in which a run is another than one that does not say them."""
+    return {name: run[name] for name in names if name in run and run[name] != UNSAID[name]}
+
+
 def require_possible(settings: Mapping[str, Any], *, where: str) -> None:
     """What no schema can say. Raises ParameterError."""
     dataset, architecture = DATASETS[settings["dataset"]], settings["architecture"]
@@ -115,7 +120,7 @@ def require_form(settings: Mapping[str, Any], *, where: str) -> None:
     """That the settings of a network's form are those of its architecture. Raises ParameterError."""
     architecture = settings["architecture"]
     for name, architectures in HAVE.items():
-        if settings[name] != UNSAID[name] and architecture not in architectures:
+        if said(settings, [name]) and architecture not in architectures:
             raise ParameterError(
                 f"{where}: {name}: {architecture} has no such setting; "
                 f"it is for {' and '.join(architectures)}"

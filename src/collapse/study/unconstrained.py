@@ -8,6 +8,7 @@ from typing import Any
 from collapse.study.entries import as_list
 from collapse.study.runs import crossed
 
+FOLDER = "unconstrained-"  # before the optimizer, the name of the folder of its job's table, beside the packs
 MODEL = ("num_classes", "samples_per_class", "num_features", "steps", "seed")
 
 

@@ -22,11 +22,9 @@ from collapse.metrics.layers import (
     LayerStatistics,
     balancedness,
     condition,
-    head_nc1_bound,
+    head_bounds,
     layer_nc1,
     layer_nc2,
-    nc2_bound,
-    nc3_bound,
 )
 from collapse.optimizers import OPTIMIZERS
 from collapse.theory.balance import (
@@ -200,15 +198,14 @@ def check_decay(
 def check_bounds(path: Sequence[Seen]) -> Iterator[Check]:
     """NC1, NC2 and NC3 of the head's input against their bounds, wherever these say something."""
     for seen in path:
-        found, at = seen.statistics, f"after {seen.step} steps"
+        found, bounds, at = seen.statistics, head_bounds(seen.statistics), f"after {seen.step} steps"
         place = found.num_layers - 2
-        scale = {"counts_K": found.counts_K, "inverse_distance": found.inverse_distance}
         nc1 = layer_nc1(found.means[place], found.within_trace_LK[place], found.counts_K)
-        if np.isfinite(most := head_nc1_bound(found)):
+        if np.isfinite(most := bounds["bound_NC1"]):
             yield compare(f"NC1 {at}", most, nc1, relation="<=", tolerance=0.0)
-        if np.isfinite(most := nc2_bound(found.head_values_K, **scale)):
+        if np.isfinite(most := bounds["bound_NC2"]):
             yield compare(f"NC2 {at}", most, layer_nc2(found.means[place]), relation="<=", tolerance=0.0)
-        if (least := nc3_bound(found.head_values_K, **scale)) > 0:
+        if (least := bounds["bound_NC3"]) > 0:
             yield compare(f"NC3 {at}", least, found.cosine_L[place], relation=">=", tolerance=0.0)
 
 

@@ -38,15 +38,7 @@ class FlatParameters:
         self.layout = layout_of(network)
         self.decayed = None
         if not (network.decay_vectors and network.decay_body):
-            of_head = {id(parameter) for parameter in network.head.parameters()}
-            ones = [
-                torch.full_like(
-                    parameter,
-                    (parameter.ndim > 1 or network.decay_vectors)
-                    and (network.decay_body or id(parameter) in of_head),
-                ).flatten()
-                for parameter in parameters
-            ]
+            ones = [torch.full_like(its, decays(its, network)).flatten() for its in parameters]
             self.decayed = torch.cat(ones)
 
     def pieces(self, vector: Tensor) -> list[Tensor]:
@@ -57,6 +49,12 @@ class FlatParameters:
     def decay(self, strength: float) -> float | Tensor:
         """A weight decay as an update rule takes it: one number, or a number a parameter."""
         return strength if self.decayed is None else strength * self.decayed
+
+
+def decays(parameter: nn.Parameter, network: nn.Module) -> bool:
+    """Whether weight decay touches a parameter of the network."""
+    in_head = any(parameter is its for its in network.head.parameters())
+    return (parameter.ndim > 1 or network.decay_vectors) and (in_head or network.decay_body)
 
 
 def layout_of(network: nn.Module) -> Layout:

@@ -17,7 +17,7 @@ from collapse.paper.figures.style import (
     LOG_METRICS,
     METRIC_LABELS,
     SETTING_LABELS,
-    band,
+    draw_mean,
     legend_above,
     new_figure,
     number_label,
@@ -69,7 +69,7 @@ def draw(
             its = shown[shown[line] == value]
             drawn = draw_line(axis, its, setting=setting, metric=metric, look=look)
             if slope and len(drawn) > 1 and metric in LOG_METRICS:
-                fitted = np.polyfit(np.log(drawn.index), np.log(drawn["mean"]), 1)[0]
+                fitted = np.polyfit(np.log(drawn.index), np.log(drawn), 1)[0]
                 words.append(f"slope of log {METRIC_LABELS[metric]} of {label_of(value)}: {fitted:.2f}")
         finish_panel(axis, shown, setting=setting, scale=scale, metric=metric, words=why_no_valid(every))
     for axis in axes.flat[len(metrics) :]:
@@ -102,19 +102,14 @@ def label_of(value: object) -> str:
     return number_label(value)
 
 
-def draw_line(axis: Axes, runs: pd.DataFrame, *, setting: str, metric: str, look: dict) -> pd.DataFrame:
-    """Mean and band over the runs of each value of the setting. Returns them, by value."""
+def draw_line(axis: Axes, runs: pd.DataFrame, *, setting: str, metric: str, look: dict) -> pd.Series:
+    """Mean and band over the runs of each value of the setting. Returns the means, by value."""
     is_log = metric in LOG_METRICS
     numbers = runs[metric].astype(float)
     known = runs[np.isfinite(numbers) & ((numbers > 0) | (not is_log))]
-    bands = {value: band(its, log=is_log) for value, its in known.groupby(setting)[metric]}
-    found = pd.DataFrame.from_dict(bands, orient="index", columns=["mean", "low", "high"])
-    if len(found):
-        axis.plot(found.index, found["mean"], **look)
-        axis.fill_between(
-            found.index, found["low"], found["high"], color=look["color"], alpha=0.18, linewidth=0
-        )
-    return found
+    groups = dict(list(known.groupby(setting)[metric]))
+    means = draw_mean(axis, list(groups), groups.values(), log=is_log, **look) if groups else []
+    return pd.Series(means, index=list(groups), dtype=float)
 
 
 def finish_panel(

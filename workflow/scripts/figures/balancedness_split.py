@@ -14,7 +14,7 @@ from collapse.measuring.results import read_further, read_runs
 from collapse.optimizers import OPTIMIZERS
 from collapse.paper.figures.axes import log_ticks, one_y_range, words_in_panel
 from collapse.paper.figures.style import (
-    band,
+    draw_mean,
     legend_above,
     new_figure,
     optimizer_style,
@@ -90,11 +90,8 @@ def draw_optimizer(axis: Axes, pairs: pd.DataFrame, *, name: str, colours: dict,
     axis.set(yscale="log", xlabel=BY_MOMENTUM if name == "SGD" else EXPOSURE)
     places = its.groupby("epoch")["exposure"].mean()
     for pair, values in its.groupby("pair"):
-        mean, low, high = np.array(
-            [band(at, log=True) for _, at in values.groupby("epoch")["balancedness"]]
-        ).T
-        axis.plot(places, mean, color=colours[pair])
-        axis.fill_between(places, low, high, color=colours[pair], alpha=0.18, linewidth=0)
+        at_places = [at for _, at in values.groupby("epoch")["balancedness"]]
+        draw_mean(axis, places, at_places, log=True, color=colours[pair])
     limits, across = axis.get_ylim(), np.linspace(0, places.max(), 200)
     axis.plot(across, axis.lines[0].get_ydata()[0] * np.exp(-2 * across), **KNOWN)
     axis.set_ylim(limits)

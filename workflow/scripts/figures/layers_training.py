@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from collapse.measuring.results import read_further, read_runs
 from collapse.paper.figures.axes import log_ticks, words_in_panel
-from collapse.paper.figures.style import band, legend_above, new_figure, paper_style, remark, save_target
+from collapse.paper.figures.style import draw_mean, legend_above, new_figure, paper_style, remark, save_target
 from collapse.paper.layer_summaries import tail_pairs, with_exposure
 from collapse.paper.selection import drawable, remarks, select, why_no_valid
 from collapse.records.job import job
@@ -97,10 +97,7 @@ def draw_layer(axis: Axes, layer: pd.DataFrame, *, metric: str, look: dict) -> N
     if known.empty:
         return
     places = known.groupby("epoch")["exposure"].mean()
-    bands = np.array([band(its, log=is_log) for _, its in known.groupby("epoch")[metric]])
-    mean, low, high = bands.T
-    axis.plot(places, mean, **look)
-    axis.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    draw_mean(axis, places, [its for _, its in known.groupby("epoch")[metric]], log=is_log, **look)
 
 
 def class_mean_products(layers: pd.DataFrame) -> dict[int, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from collapse.measuring.results import read_further, read_runs
-from collapse.paper.claims.jacot import CRITERIA, STATEMENTS, JacotExperiments, findings
+from collapse.paper.claims.jacot import CRITERIA, STATEMENTS, JacotExperiments, JacotThresholds, findings
 from collapse.paper.claims.table import claims_table, print_claims
 from collapse.paper.tables import write_target
 from collapse.records.job import job
@@ -17,26 +17,15 @@ def make(
     notes: Mapping[str, str | None],
     *,
     experiments: JacotExperiments,
-    least_factor: float,
-    balanced: float,
-    unbalanced: float,
-    least_rank: float,
-    least_slope: float,
+    thresholds: JacotThresholds,
 ) -> pd.DataFrame:
     """A row a claim, then its numbers (collapse.paper.claims.table); `notes` is the scale."""
-    settings = {
-        "least_factor": least_factor,
-        "balanced": balanced,
-        "unbalanced": unbalanced,
-        "least_rank": least_rank,
-        "least_slope": least_slope,
-    }
-    found = findings(runs, layers, experiments=experiments, **settings)
+    found = findings(runs, layers, experiments=experiments, thresholds=thresholds)
     looked_in = {name.replace("_", "-"): [its] for name, its in experiments.items()}
     return claims_table(
         found,
         dict.fromkeys(found, ""),
-        settings=settings | {"experiments": looked_in},
+        settings={**thresholds, "experiments": looked_in},
         notes=notes,
         statements=STATEMENTS,
         criteria=CRITERIA,

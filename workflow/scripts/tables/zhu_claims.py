@@ -6,7 +6,7 @@ import pandas as pd
 
 from collapse.measuring.results import read_further, read_runs
 from collapse.paper.claims.table import claims_table, print_claims
-from collapse.paper.claims.zhu import CRITERIA, STATEMENTS, findings, looks_in
+from collapse.paper.claims.zhu import CRITERIA, STATEMENTS, ZhuThresholds, findings, looks_in
 from collapse.paper.tables import write_target
 from collapse.records.job import job
 
@@ -19,26 +19,15 @@ def make(
     *,
     experiment: str,
     epsilon: float,
-    same_value: float,
-    no_balance: float,
-    equal_accuracy: float,
-    least_factor: float,
-    zero: float,
+    thresholds: ZhuThresholds,
 ) -> pd.DataFrame:
     """A row a claim, then its numbers (collapse.paper.claims.table); `notes` is the scale."""
-    settings = {
-        "epsilon": epsilon,
-        "same_value": same_value,
-        "no_balance": no_balance,
-        "equal_accuracy": equal_accuracy,
-        "least_factor": least_factor,
-        "zero": zero,
-    }
-    found = findings(runs, ufm, zhu_table_11, experiment=experiment, **settings)
+    how = {"experiment": experiment, "epsilon": epsilon, "thresholds": thresholds}
+    found = findings(runs, ufm, zhu_table_11, **how)
     return claims_table(
         found,
         dict.fromkeys(found, ""),
-        settings=settings | {"experiments": looks_in(experiment)},
+        settings={**thresholds, "experiments": looks_in(experiment)},
         notes=notes,
         statements=STATEMENTS,
         criteria=CRITERIA,

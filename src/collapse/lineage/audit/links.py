@@ -18,6 +18,7 @@ from collapse.datasets.registry import DATASETS
 from collapse.measuring.results import FURTHER
 from collapse.records.code_digest import Entries, code_digest
 from collapse.records.provenance import PROJECT, RecordError, read_record, sha256
+from collapse.study.unconstrained import FOLDER
 
 FURTHER_TABLES = tuple(f"{name}.parquet" for name in FURTHER)  # of a study, and of packs
 OK, CHANGED, MISSING, UNKNOWN = "ok", "changed", "missing", "not recorded"
@@ -88,7 +89,7 @@ def further_links(folder: Path, table: str) -> list[Link]:
 def part_link(file: Path, folder: Path) -> Link:
     """depth.parquet or layers.parquet of a pack, or an optimizer's ufm.parquet."""
     if file.stem == "ufm":
-        optimizer = file.parent.name.partition("-")[2]
+        optimizer = file.parent.name.removeprefix(FOLDER)
         return link("ufm", [file], folder=folder, record=f"unconstrained_features/{optimizer}")
     return link(file.stem, [file], folder=folder, record=f"measure_{file.stem}/{file.parent.name}")
 

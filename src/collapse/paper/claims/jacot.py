@@ -54,29 +54,31 @@ class JacotExperiments(TypedDict):
     J_f: str
 
 
+class JacotThresholds(TypedDict):
+    """Of J-a the first two, of J-d, of J-b and J-f, of J-e."""
+
+    least_factor: float
+    balanced: float
+    unbalanced: float
+    least_rank: float
+    least_slope: float
+
+
 def findings(
-    runs: pd.DataFrame,
-    layers: pd.DataFrame,
-    *,
-    experiments: JacotExperiments,
-    least_factor: float,
-    balanced: float,
-    unbalanced: float,
-    least_rank: float,
-    least_slope: float,
+    runs: pd.DataFrame, layers: pd.DataFrame, *, experiments: JacotExperiments, thresholds: JacotThresholds
 ) -> dict[str, Finding]:
     """Every claim's finding, on the valid runs."""
-    valid = runs[runs["valid"].astype(bool)]
-    of = {
-        claim: at_the_end(valid[valid["experiment"] == experiment], layers)
-        for claim, experiment in experiments.items()
-    }
+    ends = at_the_end(runs[runs["valid"].astype(bool)], layers)
+    of = {claim: ends[ends["experiment"] == experiment] for claim, experiment in experiments.items()}
+    least_rank = thresholds["least_rank"]
     return {
-        "J-a": decoupled_is_not_balanced(of["J_a"], least_factor=least_factor, balanced=balanced),
+        "J-a": decoupled_is_not_balanced(
+            of["J_a"], least_factor=thresholds["least_factor"], balanced=thresholds["balanced"]
+        ),
         "J-b": linear_layers_straighten(of["J_b"], least_rank=least_rank),
-        "J-c": bound_is_never_exceeded(valid, layers),
-        "J-d": collapse_without_balance(of["J_d"], unbalanced=unbalanced),
-        "J-e": decay_lowers_nc1(of["J_e"], least_slope=least_slope),
+        "J-c": bound_is_never_exceeded(ends, layers),
+        "J-d": collapse_without_balance(of["J_d"], unbalanced=thresholds["unbalanced"]),
+        "J-e": decay_lowers_nc1(of["J_e"], least_slope=thresholds["least_slope"]),
         "J-f": relu_layers_approach_linear_ones(of["J_f"], least_rank=least_rank),
     }
 

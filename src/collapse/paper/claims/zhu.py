@@ -6,6 +6,7 @@ Which minimum decoupled decay leads to, and what a fixed head does to it, is not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,16 @@ WITHOUT_OBJECTIVE = ("AdamW", "SignumW")
 CRITICAL = ("Critical points", "Saddle", "Minimum")  # statements of zhu_table_11
 
 
+class ZhuThresholds(TypedDict):
+    """Of Z-a the first two, of Z-c, of Z-d, of Z-e."""
+
+    same_value: float
+    no_balance: float
+    equal_accuracy: float
+    least_factor: float
+    zero: float
+
+
 def findings(
     runs: pd.DataFrame,
     ufm: pd.DataFrame,
@@ -42,21 +53,24 @@ def findings(
     *,
     experiment: str,
     epsilon: float,
-    same_value: float,
-    no_balance: float,
-    equal_accuracy: float,
-    least_factor: float,
-    zero: float,
+    thresholds: ZhuThresholds,
 ) -> dict[str, Finding]:
-    """Every claim's finding. theory: zhu_table_11; experiment: with both heads and feature dimensions."""
+    """Every claim's finding.
+
+    theory: zhu_table_11; experiment: with both heads and feature dimensions; epsilon: of the features judged.
+    """
     ends = at_the_end(ufm[ufm["epsilon"] == epsilon])
     its = runs[runs["experiment"] == experiment]
     return {
-        "Z-a": own_minimum_is_reached(ends, same_value=same_value, no_balance=no_balance),
+        "Z-a": own_minimum_is_reached(
+            ends, same_value=thresholds["same_value"], no_balance=thresholds["no_balance"]
+        ),
         "Z-b": critical_points_are_known(theory),
-        "Z-c": accuracy_is_kept(its, equal_accuracy=equal_accuracy),
-        "Z-d": narrow_fixed_head_aligns(its, decoupled=WITHOUT_OBJECTIVE, least_factor=least_factor),
-        "Z-e": strong_decay_leaves_nothing(ends, zero=zero),
+        "Z-c": accuracy_is_kept(its, equal_accuracy=thresholds["equal_accuracy"]),
+        "Z-d": narrow_fixed_head_aligns(
+            its, decoupled=WITHOUT_OBJECTIVE, least_factor=thresholds["least_factor"]
+        ),
+        "Z-e": strong_decay_leaves_nothing(ends, zero=thresholds["zero"]),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -182,6 +183,16 @@ def band(values: Sequence[float], *, log: bool) -> tuple[float, float, float]:
     mean, deviation = numbers.mean(), numbers.std(ddof=1) if len(numbers) > 1 else 0.0
     edges = np.array([mean, mean - deviation, mean + deviation])
     return tuple((np.exp(edges) if log else edges).tolist())
+
+
+def draw_mean(
+    axis: Axes, places: Sequence[float], groups: Iterable[Sequence[float]], *, log: bool, **look: Any
+) -> np.ndarray:
+    """A line through the means of the runs at each place, in its `band`; returns the means."""
+    mean, low, high = np.array([band(values, log=log) for values in groups]).T
+    axis.plot(places, mean, **look)
+    axis.fill_between(places, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    return mean
 
 
 def remark(figure: Figure, remarks: Iterable[str]) -> None:

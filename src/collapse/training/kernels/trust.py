@@ -17,7 +17,7 @@ from torch import Tensor
 from collapse.architectures.initialisation import initial_network
 from collapse.architectures.precision import convolutions_in
 from collapse.files.errors import InputError, first_line
-from collapse.study.settings import UNSAID
+from collapse.study.settings import said
 from collapse.training.graphed_steps import State, on_device
 from collapse.training.images import DeviceError
 from collapse.training.kernels.named import kernels_named
@@ -84,9 +84,9 @@ def lacks_fused_form(run: Mapping[str, Any]) -> str:
     """Why a run's network cannot be computed by fused kernels where Triton is; or nothing."""
     from collapse.training.kernels.body import lacks_kernels  # imports Triton
 
-    for name in ("loss", "head", "feature_decay"):
-        if (value := run.get(name, UNSAID[name])) != UNSAID[name]:
-            return f"{name} {value} has no kernel"
+    if unusual := said(run, ("loss", "head", "feature_decay")):
+        name, value = next(iter(unusual.items()))
+        return f"{name} {value} has no kernel"
     return lacks_kernels(initial_network(run).body, run["image_size"])[0]
 
 
