@@ -93,6 +93,12 @@ def test_zhu_with_classes_of_other_sizes_is_that_of_whole_matrices():
     product = data["weight_KD"] @ about.T
     simplex = (np.eye(6) - 1 / 6) / math.sqrt(5)
     assert zhu["NC3"] == pytest.approx(np.linalg.norm(product / np.linalg.norm(product) - simplex), rel=1e-12)
+    of_samples, of_means = (
+        np.linalg.norm(data["weight_KD"] @ mean + data["bias_K"])
+        for mean in (features.mean(0), means.mean(0))
+    )
+    assert zhu["NC4"] == pytest.approx(of_samples, rel=1e-12)
+    assert abs(zhu["NC4"] / of_means - 1) > 0.01, "the mean over samples, not over classes"
 
 
 def test_nc1_test_is_nc1_of_the_test_set():

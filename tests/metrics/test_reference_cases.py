@@ -8,6 +8,7 @@ from reference_cases import case, in_float64
 
 from collapse.metrics.class_statistics import class_statistics
 from collapse.metrics.conventions import CONVENTIONS, cdnv, measure_all
+from collapse.metrics.further import bias_collapse
 from collapse.metrics.neural_collapse import gram, power_of_two, scaled
 
 # Digits as given; the last may be rounded.
@@ -29,8 +30,15 @@ RIGHT = {
     ("random32", "reported", "NC2"): "0.3581851571",
     ("imbalanced32", "zhu", "NC1"): "0.1600989203",
     ("imbalanced32", "zhu", "NC3"): "1.3577051945",
+    ("random32", "zhu", "NC4"): "3.28292008934",
+    ("imbalanced32", "zhu", "NC4"): "3.85989616446",
 }
-WITH_THE_WEIGHTS = {"bias_collapse", "NC0", "alpha"}  # whose scale they have
+WITH_THE_WEIGHTS = {"NC0", "alpha"}  # whose scale they have, as has ||W mu_S + b||
+
+
+def logits_of_the_mean(convention):
+    """The names of ||W mu_S + b||: the one metric with the scale of the features."""
+    return {name for name, metric in CONVENTIONS[convention].items() if metric is bias_collapse}
 
 
 def measured(data, convention):
@@ -52,10 +60,10 @@ def test_features_of_any_size_give_the_same(convention, factor):
     data["bias_K"][:] = 0  # or the bias would weigh otherwise beside the logits
     before = measured(data, convention)
     after = measured(in_float64(data, features_ND=factor, test_features=factor), convention)
-    for name in before.keys() - {"bias_collapse"}:
+    for name in logits_of_the_mean(convention):
+        assert after.pop(name) == pytest.approx(factor * before.pop(name))
+    for name in before:
         assert after[name] == pytest.approx(before[name], rel=1e-11, abs=1e-12), name
-    if "bias_collapse" in before:
-        assert after["bias_collapse"] == pytest.approx(factor * before["bias_collapse"])
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -64,7 +72,7 @@ def test_weights_of_any_size_give_the_same(convention, factor):
     data = case("imbalanced32")
     before = measured(in_float64(data), convention)
     after = measured(in_float64(data, weight_KD=factor, bias_K=factor), convention)
-    for name in before.keys() & WITH_THE_WEIGHTS - {"alpha"}:
+    for name in before.keys() & ({"NC0"} | logits_of_the_mean(convention)):
         assert after.pop(name) == pytest.approx(factor * before.pop(name), rel=1e-11)
     if "alpha" in before and abs(np.log10(factor)) < 150:  # beyond, float64 does not hold its square
         assert after["alpha"] == pytest.approx(factor**2 * before["alpha"], rel=1e-11)

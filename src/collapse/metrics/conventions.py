@@ -173,7 +173,7 @@ CONVENTIONS: dict[str, dict[str, Metric]] = {
         "NC3": papyan_nc3,
         "NC4": papyan_nc4,
     },
-    "zhu": {"NC1": zhu_nc1, "NC2": nc2w, "NC3": zhu_nc3},
+    "zhu": {"NC1": zhu_nc1, "NC2": nc2w, "NC3": zhu_nc3, "NC4": further.bias_collapse},
     "jacot": {"NC1": jacot_nc1, "NC2": jacot_nc2, "NC3": jacot_nc3},
     "cdnv": {"CDNV": cdnv},
     "further": {
