@@ -169,3 +169,15 @@ def test_the_legend_of_two_settings_has_no_title_of_one(study):
     assert not figure.legends[0].get_title().get_text()
     assert {r"$\beta$ = 0.9", "100 epochs", "200 epochs"} <= set(labels(figure))
     assert len(drawn_lines(figure.axes[1])) == len(SIX) and set(ADAMS) < set(SIX)
+
+
+def test_dashes_of_a_setting_are_no_optimizers(study):
+    """Where dashes tell a setting, the legend has optimizers in full lines, as are runs without it."""
+    runs, history = study
+    higher = runs["learning_rate"] > runs["learning_rate"].min()
+    runs = runs.assign(feature_decay=np.where(higher, 0.1, np.nan))
+    settings = KINDS["metric_curves"] | {"dash": "feature_decay"}
+    figure = DRAW["metric_curves"](runs, history, **settings)
+    handles = dict(zip(labels(figure), figure.legends[0].legend_handles, strict=True))
+    assert {handles[name].get_linestyle() for name in ("SGD", "SGDW", "AdamW")} == {"-"}
+    assert handles["feature decay 0.1"].get_linestyle() != "-"

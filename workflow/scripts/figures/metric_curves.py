@@ -97,7 +97,11 @@ def draw(
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=2.7 if columns == 1 else 1.75)
     present = {value: look for value, look in looks.items() if value in set(shown[line])}
     symbol = SETTING_SYMBOLS.get(line) if len(dashes) > 1 else None  # a title would be the dashes' too
-    handles = line_handles(present, line=line, symbol=symbol) + dash_handles(dashes, dash=dash)
+    colours = line_handles(present, line=line, symbol=symbol)
+    if len(dashes) > 1:  # the dashes are those of the column, not an optimizer's own
+        for handle in colours:
+            handle.set_linestyle("-")
+    handles = colours + dash_handles(dashes, dash=dash)
     groups = list(settings_of(shown, apart=(line, dash)))
     firsts = [its.iloc[0] for its in groups]
     each = [looks[run[line]] | dashes.get(known(run.get(dash)), {}) for run in firsts]
