@@ -7,6 +7,7 @@ import torch
 from collapse.architectures import ARCHITECTURES
 from collapse.architectures.heads import FixedHead, simplex_etf
 from collapse.architectures.initialisation import initial_network
+from collapse.study.settings import HAVE, NUM_FEATURES, UNSAID, features_of
 from collapse.training.steps import FlatParameters, accumulated_gradients, update_rule
 
 CIFAR = {"channels": 3, "image_size": 32, "num_classes": 10, "train_size": 50_000}
@@ -80,3 +81,13 @@ def test_a_decay_on_features_has_a_gradient_and_spares_the_body(tiny_run):
     assert flat.gradients.abs().max() > 0.1
     head = sum(parameter.numel() for parameter in network.head.parameters())
     assert flat.decayed.sum() == head and flat.decayed[-head:].all()
+
+
+@pytest.mark.parametrize("width", [1, 0.125])
+@pytest.mark.parametrize("name", NUM_FEATURES)
+def test_the_features_that_are_known_in_advance_are_those_of_the_network(name, width, tiny_run):
+    """So a fixed head that is too large is refused before any work starts."""
+    layers = {"relu_layers": 2, "linear_layers": 1} if name in HAVE["relu_layers"] else {}
+    run = tiny_run | UNSAID | layers | {"architecture": name, "width": width, "image_size": 32}
+    with torch.device("meta"):
+        assert initial_network(run).head.in_features == features_of(run)

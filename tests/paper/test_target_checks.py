@@ -75,6 +75,15 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_training(parameters, ca
         assert part in message
 
 
+def test_the_note_on_unconstrained_features_speaks_of_no_network(parameters):
+    settings = parameters["figures"]["zhu_figure_11"]["settings"]
+    note = target_note(parameters, "zhu_demo", settings, tables=["ufm"])
+    assert note == "zhu_demo study, not the paper's scale: 10 samples a class; 32 features; no network"
+    at_scale = target_note(parameters, "zhu_paper", settings, tables=["ufm"])
+    assert at_scale == "zhu_paper study, at the paper's scale"
+    assert "pixels" in target_note(parameters, "zhu_demo", settings, tables=["runs"])
+
+
 def test_the_scale_note_names_what_is_not_the_papers(parameters):
     assert scale_note(parameters, "paper", "grid") is None
     assert scale_note(parameters, "core", "table_2") is None

@@ -179,6 +179,7 @@ def test_what_a_run_does_not_say_is_no_part_of_its_key(parameters):
         ({"architecture": "MLPTail", "relu_layers": 2}, "linear_layers: MLPTail needs it"),
         ({"architecture": "VGG9", "feature_dimension": "K", "image_size": 16}, "feature_dimension: VGG9"),
         ({"feature_decay": 0.1, "weight_decay": 0}, "feature_decay needs a weight_decay"),
+        ({"head": "fixed_etf", "width": 0.015625}, "as the 10 classes of Digits; ResNet9 has 8 at width"),
     ],
 )
 def test_a_network_has_the_form_that_its_architecture_can_have(parameters, settings, words):

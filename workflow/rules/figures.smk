@@ -25,7 +25,12 @@ for figure, target in FIGURES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=target_note(config, STUDY, target["settings"]),
+            note=target_note(
+                config,
+                STUDY,
+                target["settings"],
+                tables=tables_of(f"{SCRIPTS}/figures/{target['script']}.py"),
+            ),
             entries=ENTRIES,
             code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py", entries=ENTRIES),
         script:

@@ -26,7 +26,12 @@ for table, target in TABLES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=target_note(config, STUDY, target["settings"]),
+            note=target_note(
+                config,
+                STUDY,
+                target["settings"],
+                tables=tables_of(f"{SCRIPTS}/tables/{target['script']}.py", "make"),
+            ),
             entries=ENTRIES,
             code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py", entries=ENTRIES),
         script:

@@ -36,6 +36,13 @@ SCALED = {
     "relu_layers": "{} ReLU layers",
     "linear_layers": "{} linear layers",
 }
+# The same of features that are trained without a network.
+SCALED_UNCONSTRAINED = {
+    "num_classes": "{} classes",
+    "samples_per_class": "{} samples a class",
+    "num_features": "{} features",
+    "steps": "{} steps",
+}
 
 
 def scale_note(
@@ -123,11 +130,16 @@ def scaled_values(row: Mapping[str, Any], name: str) -> dict[Any, Any]:
     return {value: value * scale if scale else value for value in as_list(row.get(name))}
 
 
-def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any]) -> str:
+def target_note(
+    parameters: Mapping[str, Any], study: str, settings: Mapping[str, Any], *, tables: Sequence[str] = ()
+) -> str:
     """`scale_note` of the runs that a table or figure with these settings shows, or that it is the paper's.
 
     Of a figure that shows one run an optimizer, that of the smallest metric, it speaks of all candidates.
+    tables: that it is made of. Of unconstrained features alone it says their numbers, not a network's.
     """
+    if list(tables) == ["ufm"]:
+        return unconstrained_note(parameters, study)
     if "experiment" not in settings:
         return shared_note(scale_notes(parameters, study)) or f"{study} study, as published"
     wheres = [part.get("where") or {} for part in settings.get("panels") or [settings]]
@@ -135,6 +147,21 @@ def target_note(parameters: Mapping[str, Any], study: str, settings: Mapping[str
     if note and settings.get("run_of_smallest"):
         note = note.replace("(some runs", "(some candidates")
     return note or f"{study} study, at the paper's scale"
+
+
+def unconstrained_note(parameters: Mapping[str, Any], study: str) -> str:
+    """Which numbers of a study's unconstrained features are not those of its family's reference study."""
+    studies = parameters["studies"]
+    reference = studies[family_of(studies[study]).reference_study]
+    ours, papers = (its.get("unconstrained_features", {}) for its in (studies[study], reference))
+    parts = [
+        text.format(ours[name])
+        for name, text in SCALED_UNCONSTRAINED.items()
+        if name in ours and ours[name] != papers.get(name)
+    ]
+    if not parts:
+        return f"{study} study, at the paper's scale"
+    return f"{study} study, not the paper's scale: {'; '.join(parts)}; no network"
 
 
 def scale_notes(parameters: Mapping[str, Any], study: str) -> dict[str, str | None]:

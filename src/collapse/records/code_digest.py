@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 REGISTRIES = {
     "MODULES": "architecture",
     "SMALLEST_IMAGE": "architecture",
+    "NUM_FEATURES": "architecture",
     "TRUNK_POINTS": "architecture",
     "DATASETS": "dataset",
     "OPTIMIZERS": "optimizer",

@@ -60,6 +60,11 @@ SMALLEST_IMAGE = {
     "ResNet9": 8, "VGG9": 16, "MLP": 1, "UFM": 1, "ViT": 8, "ResNet50": 32, "ResNet18": 32,
     "MLPTail": 1, "ResNet20": 4,
 }  # fmt: skip
+# At width 1, to which they are proportional. An architecture that is not here is not checked in advance.
+NUM_FEATURES = {
+    "ResNet9": 512, "VGG9": 512, "MLP": 128, "UFM": 512, "ViT": 512, "ResNet50": 2048, "ResNet18": 512,
+    "MLPTail": 512, "ResNet20": 512,
+}  # fmt: skip
 
 
 def said(run: Mapping[str, Any], names: Iterable[str] = UNSAID) -> dict[str, Any]:
@@ -130,3 +135,18 @@ def require_form(settings: Mapping[str, Any], *, where: str) -> None:
             raise ParameterError(f"{where}: {name}: {architecture} needs it; say how many")
     if settings["feature_decay"] is not None and settings["weight_decay"] == 0:
         raise ParameterError(f"{where}: feature_decay needs a weight_decay of the last layer above 0")
+    features, classes = features_of(settings), DATASETS[settings["dataset"]].num_classes
+    if settings["head"] == "fixed_etf" and features is not None and features < classes:
+        raise ParameterError(
+            f"{where}: head fixed_etf needs as many features as the {classes} classes of "
+            f"{settings['dataset']}; {architecture} has {features:g} at width {settings['width']}: "
+            "choose a larger width"
+        )
+
+
+def features_of(settings: Mapping[str, Any]) -> float | None:
+    """How many features the network of these settings ends in; none where that is not known in advance."""
+    if settings["feature_dimension"] == "K":
+        return DATASETS[settings["dataset"]].num_classes
+    full = NUM_FEATURES.get(settings["architecture"])
+    return None if full is None else full * settings["width"]
