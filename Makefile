@@ -61,7 +61,7 @@ bench: setup ## metrics and trainer timed beside the usual way, what jobs cost: 
 	$(VENV)/python benchmarks/trainer.py --architecture VGG9 --width 0.25
 
 test: setup ## all tests, the workflow's own among them
-	$(VENV)/pytest --numprocesses $(CORES)
+	$(VENV)/pytest --numprocesses $(CORES) --dist worksteal
 
 lint: setup ## ruff, spelling, imports between packages, snakefmt and Snakemake's own linter
 	$(VENV)/ruff check .

@@ -1,5 +1,6 @@
 """Shared fixtures: one thread, a tiny prepared dataset, and a run that takes a second."""
 
+import copy
 from pathlib import Path
 
 import interpreted  # noqa: F401 - before anything that imports triton
@@ -30,10 +31,16 @@ def prepared(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def parameters():
-    """The project's own params.yaml."""
+@pytest.fixture(scope="session")
+def parameters_of_project():
+    """The project's own params.yaml and targets.yaml, read once."""
     return load_parameters(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def parameters(parameters_of_project):
+    """A copy of them that a test may change."""
+    return copy.deepcopy(parameters_of_project)
 
 
 @pytest.fixture

@@ -77,30 +77,45 @@ def scale_note(
         for named, ours_instead in stand_ins.items()
         if ours_instead in datasets and dataset in (None, named)
     ]
+    ours_by, papers_by, all_papers = values_by_optimizer(ours), values_by_optimizer(papers), values_of(papers)
     for name, text in SCALED.items():
-        parts += [text.format(values) for values in not_the_papers(name, ours, papers)]
+        for values in not_the_papers(name, ours_by, papers_by, all_papers):
+            parts.append(text.format(values))
     if not parts:
         return None
     return f"{study} study, not the paper's scale: {'; '.join(parts)}"
 
 
-def not_the_papers(name: str, ours: Sequence[dict], papers: Sequence[dict]) -> list[str]:
-    """The values of a setting that only our rows have: ["0.003 (some runs of Adam and AdamW)"]."""
-    ran = {each for row in ours for each in as_list(row.get("optimizer"))}
-    optimizers = [each for each in OPTIMIZERS if each in ran]
+def values_by_optimizer(rows: Sequence[dict]) -> dict[str, dict[str, set]]:
+    """By optimizer of the rows, in the registry's order, `values_of` its rows."""
+    ran = {each for row in rows for each in as_list(row.get("optimizer"))}
+    return {
+        optimizer: values_of([row for row in rows if optimizer in as_list(row.get("optimizer"))])
+        for optimizer in OPTIMIZERS
+        if optimizer in ran
+    }
+
+
+def not_the_papers(
+    name: str,
+    ours: Mapping[str, Mapping[str, set]],
+    papers: Mapping[str, Mapping[str, set]],
+    all_papers: Mapping[str, set],
+) -> list[str]:
+    """The values of a setting that only our rows have: ["0.003 (some runs of Adam and AdamW)"].
+
+    ours, papers: values by optimizer. all_papers: of the paper's whole experiment, with which an optimizer
+    is compared that the paper's experiment does not have.
+    """
     every, of_words = [], {}
-    for optimizer in optimizers:
-        here, there = (
-            values_of([row for row in rows if optimizer in as_list(row.get("optimizer"))]).get(name, set())
-            for rows in (ours, papers)
-        )
-        # An optimizer that the paper's experiment has not is held against all of that experiment.
-        there = there or values_of(papers).get(name, set())
+    for optimizer, its in ours.items():
+        here = its.get(name, set())
+        there = papers.get(optimizer, {}).get(name) or all_papers.get(name, set())
         if other := sorted(here - there):
             some = "" if here == set(other) else "some runs of "
             of_words.setdefault((", ".join(f"{value}" for value in other), some), []).append(optimizer)
     for (values, some), names in of_words.items():
-        if len(names) < len(optimizers) or (some and len(optimizers) == 1):
+        if len(names) < len(ours) or (some and len(ours) == 1):
             every.append(f"{values} ({some}{in_a_row(names)})")
         else:
             every.append(f"{values} ({some.removesuffix(' of ')})" if some else values)
