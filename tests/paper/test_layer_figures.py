@@ -89,7 +89,8 @@ def test_the_end_of_a_run_without_layers_is_not_a_number(study):
 
 
 def test_exposure_is_of_momentum_under_coupled_sgd_alone(study):
-    runs = study[0].drop_duplicates("optimizer").set_index("optimizer").to_dict("index")
+    runs = study[0][study[0].experiment == "split"].drop_duplicates("optimizer")
+    runs = runs.set_index("optimizer").to_dict("index")
     ends = {name: exposure_by_epoch({"optimizer": name} | run)[-1] for name, run in runs.items()}
     assert ends["SGD"] == pytest.approx(6.9, rel=0.02) and ends["SGDW"] == pytest.approx(6.9, rel=0.02)
     assert ends["AdamW"] == pytest.approx(6.9, rel=0.02) and ends["Adam"] < 0.03
@@ -126,6 +127,25 @@ STAND_INS = {
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_stand_in_that_breaks_a_claim_is_seen(claim, study, parameters):
     assert judged(changed(study, *STAND_INS[claim]), parameters)[claim] == "fails"
+
+
+def test_the_pairs_of_equal_loss_are_judged_too(study, parameters):
+    """Their balancedness alone, and SGD's, decides J-a as well."""
+    runs, layers = study
+    strong = runs.key[runs.experiment == "equal_loss"]
+    balanced = layers.assign(balancedness=layers.balancedness.mask(layers.key.isin(strong), 1e-3))
+    assert judged((runs, balanced), parameters)["J-a"] == "fails"
+    sgd = runs.key[(runs.experiment == "split") & (runs.optimizer == "SGD")]
+    loose = layers.assign(balancedness=layers.balancedness.mask(layers.key.isin(sgd), 5.0))
+    assert judged((runs, loose), parameters)["J-a"] == "fails"
+
+
+def test_weak_decoupled_decay_is_shown_and_not_judged(study, parameters):
+    settings = parameters["analysis"]["jacot_claims"]["settings"]
+    numbers = findings(*study, **settings)["J-d"].numbers
+    shown = {each["part"]: each["holds"] for each in numbers}
+    assert shown.pop("AdamW at weight decay 0.00222, 3 runs") is None
+    assert shown and all(shown.values())
 
 
 def test_without_valid_runs_nothing_is_judged(study, parameters):

@@ -111,6 +111,13 @@ def test_the_claims_fail_where_they_should(heads, ufm):
     assert judge(heads, ufm, theory)["Z-b"].verdict == "fails"
     worse = heads.assign(test_accuracy=heads.test_accuracy - 0.05 * (heads["head"] == "fixed_etf"))
     assert judge(worse, ufm)["Z-c"].verdict == "fails"
+    elsewhere = heads.assign(architecture="ResNet50", key="b" + heads.key.str[1:])
+    elsewhere["test_accuracy"] += 0.05 * (elsewhere["head"] == "learned")
+    found = judge(pd.concat([heads, elsewhere]), ufm)["Z-c"]
+    assert found.verdict == "fails" and "on ResNet50" in found.words, "networks are not averaged"
+    none = (heads.optimizer == "AdamW") & (heads.feature_dimension == "K") & (heads["head"] == "learned")
+    found = judge(heads.assign(valid=~none), ufm)["Z-c"]
+    assert found.verdict == "fails" and found.words.endswith("; 1 without a valid pair")
     assert judge(heads.assign(NC3=0.5), ufm)["Z-d"].verdict == "fails"
     assert judge(heads, ufm.assign(norm_W=1.0))["Z-e"].verdict == "fails"
     lost = (ufm.optimizer == "Adam") & (ufm.weight_decay == 0.3)

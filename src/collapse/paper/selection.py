@@ -10,7 +10,9 @@ import pandas as pd
 
 from collapse.paper.seeds import from_to, settings_of
 
-OUTCOMES = ("valid", "diverged", "undertrained", "failed", "missing")
+TO_ZERO = "collapsed to zero"  # how the reason begins of a run whose outputs went to zero
+OUTCOMES = ("valid", "diverged", "undertrained", TO_ZERO, "failed", "missing")
+RARE = (TO_ZERO, "missing")  # counted where there are such alone
 STATES = ("done", "diverged", "failed", "missing")  # missing: in a study of evidence, not measured yet
 NOT_RUN = "not run yet"
 MOST_NAMED = 3  # settings in a remark
@@ -58,13 +60,14 @@ def is_end(column: pd.Series, value: object) -> bool:
 def outcome(runs: pd.DataFrame) -> pd.Series:
     """What became of each run: one of `OUTCOMES`.
 
-    A run that ended (status done) without being valid is undertrained. Raises ValueError for a
-    status that is none of `STATES`.
+    A run that ended (status done) without being valid is undertrained, or its outputs went to zero. Raises
+    ValueError for a status that is none of `STATES`.
     """
     unknown = sorted(set(runs["status"].dropna()) - set(STATES))
     if unknown or runs["status"].isna().any():
         raise ValueError(f"status must be {', '.join(STATES)}; found {unknown or 'none'}")
     of_done = runs["valid"].astype(bool).map({True: "valid", False: "undertrained"})
+    of_done = of_done.mask(runs["reason"].fillna("").str.startswith(TO_ZERO), TO_ZERO)
     return runs["status"].where(runs["status"] != "done", of_done).astype(object)
 
 

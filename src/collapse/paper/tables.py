@@ -16,7 +16,7 @@ import pandas as pd
 
 from collapse.paper.html_tables import html_page
 from collapse.paper.regression import LEAST_DISTINCT
-from collapse.paper.selection import OUTCOMES, outcome, unmeasured, why_no_valid
+from collapse.paper.selection import OUTCOMES, RARE, outcome, unmeasured, why_no_valid
 
 TABLE_METRICS = ("NC0", "NC1", "NC2", "NC3")
 MISSING = "–"
@@ -75,11 +75,11 @@ def overview(runs: pd.DataFrame) -> pd.DataFrame:
 
 def fates(runs: pd.DataFrame) -> pd.DataFrame:
     """What became of each run, to be summed: 1 or 0 as planned, done, valid, diverged, undertrained
-    and failed; as missing where there are such."""
+    and failed; as collapsed to zero and as missing where there are such."""
     became = pd.DataFrame({"planned": 1, "done": runs["status"] == "done"}, index=runs.index)
     for name in OUTCOMES:
         became[name] = outcome(runs) == name
-    return became.drop(columns=[] if became["missing"].any() else ["missing"]).astype(int)
+    return became.drop(columns=[name for name in RARE if not became[name].any()]).astype(int)
 
 
 def smallest_metrics(runs: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from collapse.theory import ufm
 
+NO_WEIGHTS = 1e-6  # ||W|| of a training that ended at zero; only directions of rounding are left
 RUN = ["optimizer", "learning_rate", "momentum", "weight_decay", "epsilon", "seed"]
 
 

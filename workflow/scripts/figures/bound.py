@@ -62,7 +62,8 @@ def draw(
     legend_above(figure, optimizer_handles(present, line=False, marker=True))
     finite = np.isfinite(measured["bound_NC1"].astype(float))
     poor = (~finite & measured["bound_NC1"].notna()).sum()
-    words = [f"{finite.sum()} points of {measured['key'].nunique()} runs; large: at the end of training"]
+    bounded = measured.loc[finite, "key"].nunique()
+    words = [f"{finite.sum()} points of {bounded} runs; large: at the end of training"]
     remark(figure, [*words, f"{poor} more, early ones, have no finite bound" if poor else ""])
     return figure
 

@@ -23,10 +23,13 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.selection import NOT_RUN, absences, outcome, select
+from collapse.paper.selection import NOT_RUN, TO_ZERO, absences, outcome, select
 from collapse.records.job import job
 
-SHORT = {"diverged": "div.", "undertrained": "und.", "failed": "fail", "missing": "miss", "valid": "n/a"}
+SHORT = {
+    "diverged": "div.", "undertrained": "und.", TO_ZERO: "zero", "failed": "fail", "missing": "miss",
+    "valid": "n/a",
+}  # fmt: skip
 LONG = {
     "div.": "diverged",
     "und.": "undertrained: too low a training accuracy",

@@ -19,7 +19,7 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.unconstrained import at_the_end, norm_at_minimum, threshold
+from collapse.paper.unconstrained import NO_WEIGHTS, at_the_end, norm_at_minimum, threshold
 from collapse.records.job import job
 
 KNOWN = {"color": "black", "linestyle": ":", "linewidth": 0.9}
@@ -68,10 +68,10 @@ def draw(ufm: pd.DataFrame, *, optimizers: Sequence[str], epsilon: float) -> Fig
 
 
 def draw_line(axis: Axes, ends: pd.DataFrame, *, metric: str, name: str) -> None:
-    """One optimizer's values that a logarithmic axis can show; ||W|| from 1e-6 on."""
+    """One optimizer's values that a logarithmic axis can show, of ||W|| where there is any."""
     values = ends[metric].astype(float)
-    least = {"norm_W": 1e-6, "NC0": 1e-18}.get(metric, 0)
-    alive = ends["norm_W"] > 1e-6 if metric in ("NC0", "NC3") else True
+    least = {"norm_W": NO_WEIGHTS, "NC0": 1e-18}.get(metric, 0)
+    alive = ends["norm_W"] > NO_WEIGHTS if metric in ("NC0", "NC3") else True
     known = ends[np.isfinite(values) & (values > least) & alive].sort_values("weight_decay")
     if len(known):
         axis.plot(known["weight_decay"], known[metric], **optimizer_style(name))
@@ -91,7 +91,7 @@ def words_on_zero(ends: pd.DataFrame) -> list[str]:
     """Where nothing is left, and where the training diverged."""
     said = []
     for what, its in (
-        ("ends at zero", ends[ends["norm_W"] <= 1e-6]),
+        ("ends at zero", ends[ends["norm_W"] <= NO_WEIGHTS]),
         ("diverged", ends[ends["norm_W"].isna()]),
     ):
         names = [f"{row.optimizer} at {row.weight_decay:g}" for row in its.itertuples()]

@@ -24,7 +24,13 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.unconstrained import nearest_at_vertex, of_decays, squares_of_columns
+from collapse.paper.unconstrained import (
+    NO_WEIGHTS,
+    at_the_end,
+    nearest_at_vertex,
+    of_decays,
+    squares_of_columns,
+)
 from collapse.records.job import job
 
 LABELS = {"imbalance": "imbalance of $W$ and $H$"}
@@ -70,9 +76,13 @@ def draw(
     handles = [Line2D([], [], label=label_of(*line, looks=looks), **look) for line, look in looks.items()]
     legend_above(figure, handles, columns=4)
     shown = [f"{OPTIMIZERS[name].label} {number_label(weight_decays[name])}" for name, _ in looks]
-    lost = its.loc[its["cross_entropy"].isna(), "optimizer"]
+    lost = its.loc[its["cross_entropy"].isna(), "optimizer"].unique()
+    ends = at_the_end(its)
+    dead = ends.loc[ends["norm_W"] <= NO_WEIGHTS, "optimizer"].unique()
     said = [f"weight decay: {', '.join(dict.fromkeys(shown))}", FLOOR] if shown else []
-    remark(figure, [*said, *(f"{name} diverged" for name in lost)])
+    remark(
+        figure, [*said, *(f"{name} diverged" for name in lost), *(f"{name} ends at zero" for name in dead)]
+    )
     return figure
 
 

@@ -21,7 +21,7 @@ def make(
 ) -> pd.DataFrame:
     """A row a claim, then its numbers (collapse.paper.claims.table); `notes` is the scale."""
     found = findings(runs, layers, experiments=experiments, thresholds=thresholds)
-    looked_in = {name.replace("_", "-"): [its] for name, its in experiments.items()}
+    looked_in = {name.replace("_", "-"): list(its) for name, its in experiments.items()}
     return claims_table(
         found,
         dict.fromkeys(found, ""),

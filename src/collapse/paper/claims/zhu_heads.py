@@ -19,6 +19,7 @@ from collapse.paper.claims.evidence import (
 )
 
 FORM = ["head", "feature_dimension"]
+NETWORK = ["architecture", "stem", "dataset"]
 LEARNED, FIXED, NARROW = ("learned", "p"), ("fixed_etf", "p"), ("fixed_etf", "K")
 
 
@@ -35,22 +36,45 @@ def beside_learned(runs: pd.DataFrame, form: tuple[str, str]) -> pd.DataFrame:
 def accuracy_is_kept(runs: pd.DataFrame, *, equal_accuracy: float) -> Finding:
     """Z-c: with a fixed head, with d = K and with both, test accuracy is that of the learned head at d = p.
 
-    Of each optimizer the mean difference over runs alike but for their form; all within `equal_accuracy`.
+    Of each optimizer and network the mean difference over runs alike but for their form; all within
+    `equal_accuracy`. A form of which no pair is valid holds for nothing.
     """
     numbers: list[Number] = []
     for form in (FIXED, ("learned", "K"), NARROW):
         pairs = beside_learned(runs, form)
-        for optimizer, its in pairs.groupby("optimizer", sort=False):
-            change = (its["test_accuracy_b"] - its["test_accuracy_a"]).astype(float)
-            part = f"{optimizer}, {form[0]} head, d = {form[1]}"
-            holds = abs(change.mean()) <= equal_accuracy
-            numbers.append(number(part, "change of test accuracy", change.mean(), n=len(its), holds=holds))
-    if not numbers:
+        for cell, _ in runs.groupby(["optimizer", *NETWORK], dropna=False, sort=False):
+            its = pairs[is_cell(pairs, cell)]
+            change = (its["test_accuracy_b"] - its["test_accuracy_a"]).astype(float).mean()
+            part = f"{cell_name(cell, runs)}, {form[0]} head, d = {form[1]}"
+            holds = bool(abs(change) <= equal_accuracy)
+            numbers.append(number(part, "change of test accuracy", change, n=len(its), holds=holds))
+    if not any(each["n"] for each in numbers):
         return not_testable("no valid runs that differ in head or feature dimension alone")
-    worst = max(numbers, key=lambda each: abs(each["value"]))
+    worst = max(numbers, key=lambda each: np.nan_to_num(abs(each["value"]), nan=-1))
     met = sum(bool(each["holds"]) for each in numbers)
+    lost = sum(not each["n"] for each in numbers)
     words = f"{met} of {len(numbers)} within {equal_accuracy:g}; largest {in_words(worst)} ({worst['part']})"
+    words += f"; {lost} without a valid pair" if lost else ""
     return Finding(judged(numbers), words, worst, numbers)
+
+
+def is_cell(runs: pd.DataFrame, cell: tuple) -> pd.Series:
+    """Which runs have an optimizer and a network; a stem may be none."""
+    keep = pd.Series(True, index=runs.index)
+    for name, value in zip(["optimizer", *NETWORK], cell, strict=True):
+        keep &= runs[name].isna() if pd.isna(value) else runs[name] == value
+    return keep
+
+
+def cell_name(cell: tuple, runs: pd.DataFrame) -> str:
+    """Its optimizer, and what of its network not all runs have in common."""
+    optimizer, *network = cell
+    named = [
+        str(value)
+        for name, value in zip(NETWORK, network, strict=True)
+        if runs[name].nunique(dropna=False) > 1 and not pd.isna(value)
+    ]
+    return " ".join([optimizer, *(["on", *named] if named else [])])
 
 
 def narrow_fixed_head_aligns(runs: pd.DataFrame, *, decoupled: Sequence[str], least_factor: float) -> Finding:
