@@ -45,7 +45,7 @@ report: setup ## the study, and one HTML file that shows all of it: results/demo
 	$(VENV)/snakemake --config study=$(STUDY) --report results/$(STUDY)/report.html
 	$(VENV)/collapse record $(STUDY)
 
-record: setup ## let DVC know what a bare `snakemake` has made of the study (STUDY=demo); runs nothing
+record: setup ## write the results of a bare `snakemake` to dvc.lock and DVC's cache (STUDY=demo); trains nothing
 	$(VENV)/collapse record $(STUDY)
 
 restore: setup ## bring back the results that dvc.lock names (STUDY=demo), for DVC and for Snakemake
@@ -54,7 +54,7 @@ restore: setup ## bring back the results that dvc.lock names (STUDY=demo), for D
 changed: setup ## what Snakemake would run and what DVC calls changed (STUDY=demo)
 	$(VENV)/collapse changed $(STUDY)
 
-bench: setup ## metrics and trainer timed beside the usual way, what jobs cost: adds to benchmarks/results.csv
+bench: setup ## time metrics and training against the usual implementations: adds rows to benchmarks/results.csv
 	$(VENV)/python benchmarks/metrics.py
 	$(VENV)/python benchmarks/trainer.py --width 0.25
 	$(VENV)/python benchmarks/trainer.py --width 1 --samples 512
