@@ -71,6 +71,16 @@ def test_the_slope_of_nc1_is_the_laws(study, parameters):
     assert "1.50" in said
 
 
+def test_a_run_that_is_left_out_is_said_so_and_why(study, parameters):
+    runs, layers = study
+    one = (runs.experiment == "linear_layers") & (runs.linear_layers == 5) & (runs.seed == 1)
+    reason = runs.reason.mask(one, "collapsed to zero: training loss 0.5000")
+    said = words(
+        drawn("jacot_figure_2", (runs.assign(valid=runs.valid & ~one, reason=reason), layers), parameters)
+    )
+    assert "left out of SGD: 1 collapsed to zero" in said
+
+
 def test_summaries_are_of_the_last_features_and_of_pairs(study):
     runs, layers = study
     key = runs.key[runs.experiment == "through_training"].iloc[0]

@@ -28,7 +28,7 @@ from collapse.paper.figures.style import (
 )
 from collapse.paper.layer_summaries import at_the_end
 from collapse.paper.seeds import words_on_seeds
-from collapse.paper.selection import drawable, remarks, select, why_no_valid
+from collapse.paper.selection import drawable, left_out, remarks, select, why_no_valid
 from collapse.records.job import job
 
 
@@ -62,7 +62,10 @@ def draw(
     looks = line_looks(every, line=line)
     rows = -(-len(metrics) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.9)
-    words = remarks(every, shown=shown, optimizers=optimizers, by=[setting], where=where)
+    if require_valid:
+        words = left_out(every, optimizers=optimizers, by=[setting])
+    else:
+        words = remarks(every, shown=shown, optimizers=optimizers, by=[setting], where=where)
     for axis, metric in zip(axes.flat, metrics, strict=False):
         metric_axis(axis, metric)
         for value, look in looks.items():
