@@ -52,7 +52,8 @@ def test_dense_layers_are_measured_of_networks_that_have_a_tail(parameters):
 
 
 def test_what_decay_acts_is_the_same_in_every_run_of_jacot_demo(parameters):
-    """weight_decay * sum of learning rates is 6.9, of coupled SGD over 1 - momentum."""
+    """weight_decay * sum of learning rates is 6.9, of coupled SGD over 1 - momentum; equal_loss has more."""
     table = run_table(parameters, "jacot_demo").drop_duplicates("key")
+    table = table[table.experiment != "equal_loss"]
     for run in table[table.optimizer.isin(["SGD", "SGDW", "AdamW", "SignumW"])].to_dict("records"):
         assert exposure_by_epoch(run)[-1] == pytest.approx(6.9, rel=0.01), run["optimizer"]
