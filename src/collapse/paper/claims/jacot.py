@@ -87,19 +87,20 @@ def findings(
 def decoupled_is_not_balanced(runs: pd.DataFrame, *, least_factor: float, balanced: float) -> Finding:
     """J-a: the largest balancedness of two linear layers, decoupled over coupled, of equal seeds.
 
-    A decoupled optimizer may have several weight decays: with one it is exposed to decay as much as SGD, with
-    another it ends at the training loss of the coupled optimizer. Every pair counts.
+    Pairs are of one experiment: in one the decoupled optimizer is exposed to decay as much as SGD, in another
+    both end at one training loss. Every pair counts.
     """
     numbers: list[Number] = []
     for decoupled, coupled in PARTNERS.items():
-        one, other = (runs[runs["optimizer"] == name] for name in (coupled, decoupled))
-        for decay, its in other.groupby("weight_decay"):
-            pairs = one.merge(its, on="seed", suffixes=("_c", "_d"))
+        both = runs[runs["optimizer"].isin([decoupled, coupled])]
+        for experiment, its in both.groupby("experiment"):
+            one, other = (its[its["optimizer"] == name] for name in (coupled, decoupled))
+            pairs = one.merge(other, on="seed", suffixes=("_c", "_d"))
             if pairs.empty:
                 continue
             least = (pairs["tail_balancedness_d"] / pairs["tail_balancedness_c"]).min()
             losses = (pairs["train_loss_d"] / pairs["train_loss_c"]).median()
-            part = f"{decoupled} at weight decay {decay:g} over {coupled}"
+            part = f"{decoupled} over {coupled}, {experiment}"
             holds = least >= least_factor
             numbers += [
                 number(part, "balancedness, least factor", least, n=len(pairs), holds=holds),
