@@ -148,14 +148,18 @@ def test_the_pairs_of_equal_loss_are_judged_too(study, parameters):
     sgd = runs.key[(runs.experiment == "split") & (runs.optimizer == "SGD")]
     loose = layers.assign(balancedness=layers.balancedness.mask(layers.key.isin(sgd), 5.0))
     assert judged((runs, loose), parameters)["J-a"] == "fails"
+    adam = runs.key[(runs.experiment == "equal_loss") & (runs.optimizer == "Adam")]
+    on_the_way = layers.assign(balancedness=layers.balancedness.mask(layers.key.isin(adam), 0.06))
+    assert judged((runs, on_the_way), parameters)["J-a"] == "holds", "its decay has not acted yet"
 
 
 def test_weak_decoupled_decay_is_shown_and_not_judged(study, parameters):
     settings = parameters["analysis"]["jacot_claims"]["settings"]
     numbers = findings(*study, **settings)["J-d"].numbers
     shown = {each["part"]: each["holds"] for each in numbers}
-    assert shown.pop("AdamW at weight decay 0.00222, 3 runs") is None
-    assert shown and all(shown.values())
+    for decay in ("0.00222", "2.2"):
+        assert shown.pop(f"AdamW at weight decay {decay}, 3 runs") is None
+    assert list(shown.values()) == [True, True]
 
 
 def test_without_valid_runs_nothing_is_judged(study, parameters):

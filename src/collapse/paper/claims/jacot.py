@@ -33,11 +33,11 @@ STATEMENTS = {
 }
 CRITERIA = {
     "J-a": "balancedness of the tail, the largest pair, at least {least_factor:g} times that under coupled "
-    "decay in every pair of runs, and below {balanced:g} under coupled decay",
+    "decay in every pair of runs, and below {balanced:g} where coupled decay has acted",
     "J-b": "Spearman's rank correlation with the number of linear layers {least_rank:g} or more in size",
     "J-c": "so at every measured epoch of every run at which the bound is finite",
-    "J-d": "NC1 of every run of AdamW and SignumW with balancedness above {unbalanced:g} is below that of "
-    "every run of the study with coupled decay",
+    "J-d": "NC1 of every run of AdamW and SignumW that is exposed to as much decay as SGD and has "
+    "balancedness above {unbalanced:g} is below that of every run of the study with coupled decay",
     "J-e": "slope of log NC1 against log weight decay at least {least_slope:g}",
     "J-f": "Spearman's rank correlation with the number of ReLU layers {least_rank:g} or more in size",
 }
@@ -46,7 +46,10 @@ PARTNERS = {"AdamW": "Adam", "SignumW": "Signum"}
 
 
 class JacotExperiments(TypedDict):
-    """The experiments in which each claim looks; J-c looks at all runs, J-d at all with coupled decay."""
+    """The experiments in which each claim looks; J-c looks at all runs, J-d at all with coupled decay.
+
+    In the first of J_a's coupled decay has acted.
+    """
 
     J_a: Sequence[str]
     J_b: Sequence[str]
@@ -74,21 +77,27 @@ def findings(
     least_rank = thresholds["least_rank"]
     return {
         "J-a": decoupled_is_not_balanced(
-            of["J_a"], least_factor=thresholds["least_factor"], balanced=thresholds["balanced"]
+            of["J_a"],
+            acted=experiments["J_a"][0],
+            least_factor=thresholds["least_factor"],
+            balanced=thresholds["balanced"],
         ),
         "J-b": linear_layers_straighten(of["J_b"], least_rank=least_rank),
         "J-c": bound_is_never_exceeded(ends, layers),
-        "J-d": collapse_without_balance(of["J_d"], coupled_of(ends), unbalanced=thresholds["unbalanced"]),
+        "J-d": collapse_without_balance(of["J_d"], ends, unbalanced=thresholds["unbalanced"]),
         "J-e": decay_lowers_nc1(of["J_e"], least_slope=thresholds["least_slope"]),
         "J-f": relu_layers_approach_linear_ones(of["J_f"], least_rank=least_rank),
     }
 
 
-def decoupled_is_not_balanced(runs: pd.DataFrame, *, least_factor: float, balanced: float) -> Finding:
+def decoupled_is_not_balanced(
+    runs: pd.DataFrame, *, acted: str, least_factor: float, balanced: float
+) -> Finding:
     """J-a: the largest balancedness of two linear layers, decoupled over coupled, of equal seeds.
 
     Pairs are of one experiment: in one the decoupled optimizer is exposed to decay as much as SGD, in another
-    both end at one training loss. Every pair counts.
+    both end at one training loss. Every pair counts. acted: the experiment in which coupled decay has acted,
+    so that the layers must be balanced; with less decay they are on the way.
     """
     numbers: list[Number] = []
     for decoupled, coupled in PARTNERS.items():
@@ -109,12 +118,13 @@ def decoupled_is_not_balanced(runs: pd.DataFrame, *, least_factor: float, balanc
     factors = [each for each in numbers if each["holds"] is not None]
     if not factors:
         return not_testable("no valid runs of AdamW or SignumW beside Adam or Signum of the same seed")
-    for name in ("SGD", *PARTNERS.values(), "SGDW"):
-        its = runs[runs["optimizer"] == name]
-        if len(its):
+    for (experiment, name), its in runs.groupby(["experiment", "optimizer"]):
+        if name in ("SGD", "SGDW", *PARTNERS.values()):
             highest = its["tail_balancedness"].max()
-            holds = None if name == "SGDW" else highest < balanced  # its decay is decoupled, and balances too
-            numbers.append(number(name, "largest balancedness", highest, n=len(its), holds=holds))
+            judges = experiment == acted and name != "SGDW"  # whose decay is decoupled, and balances too
+            holds = highest < balanced if judges else None
+            part = f"{name}, {experiment}"
+            numbers.append(number(part, "largest balancedness", highest, n=len(its), holds=holds))
     effect = min(factors, key=lambda each: each["value"])
     return Finding(judged(numbers), f"least {in_words(effect)} ({effect['part']})", effect, numbers)
 
@@ -166,25 +176,27 @@ def coupled_of(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[(kinds == WeightDecayKind.COUPLED) & (runs["weight_decay"] > 0)].drop_duplicates("key")
 
 
-def collapse_without_balance(runs: pd.DataFrame, coupled: pd.DataFrame, *, unbalanced: float) -> Finding:
+def collapse_without_balance(judged_in: pd.DataFrame, every: pd.DataFrame, *, unbalanced: float) -> Finding:
     """J-d: NC1 of each decoupled run with an unbalanced tail over the least NC1 of coupled runs.
 
-    Shown beside it, and not judged: AdamInterpolated with a coupled share of 0, which is AdamW at the weight
-    decay of the coupled runs. There decoupled decay has hardly acted, and the tail is as it was.
+    Shown beside them, and not judged: the other such runs of the study. AdamInterpolated with a coupled share
+    of 0 is AdamW at the weight decay of the coupled runs, where decoupled decay has hardly acted.
     """
-    loose = runs[runs["tail_balancedness"] > unbalanced]
-    weak = loose[(loose["optimizer"] == "AdamInterpolated") & (loose["coupled_fraction"] == 0)]
-    others = loose[loose["optimizer"].isin(PARTNERS)]
-    if coupled.empty or others.empty:
+    loose = every[every["tail_balancedness"] > unbalanced].drop_duplicates("key")
+    is_adamw = (loose["optimizer"] == "AdamInterpolated") & (loose["coupled_fraction"] == 0)
+    loose = loose.assign(optimizer=loose["optimizer"].mask(is_adamw, "AdamW"))
+    loose = loose[loose["optimizer"].isin(PARTNERS)]
+    wanted = loose["key"].isin(judged_in["key"]) & ~is_adamw
+    coupled = coupled_of(every)
+    if coupled.empty or not wanted.any():
         return not_testable("no valid coupled run, or no decoupled one with an unbalanced tail")
     least = coupled["layer_NC1"].min()
     numbers = []
-    for shown, judges in ((others, True), (weak, False)):
-        for (name, decay), its in shown.groupby(["optimizer", "weight_decay"], sort=False):
-            ratio = its["layer_NC1"].max() / least
-            part = f"{name if judges else 'AdamW'} at weight decay {decay:g}, {len(its)} runs"
-            holds = ratio < 1 if judges else None
-            numbers.append(number(part, "NC1 over the least coupled one", ratio, n=len(its), holds=holds))
+    for (name, decay), its in loose.groupby(["optimizer", "weight_decay"]):
+        ratio = its["layer_NC1"].max() / least
+        holds = ratio < 1 if wanted[its.index].all() else None
+        part = f"{name} at weight decay {decay:g}, {len(its)} runs"
+        numbers.append(number(part, "NC1 over the least coupled one", ratio, n=len(its), holds=holds))
     judging = [each for each in numbers if each["holds"] is not None]
     worst = max(judging, key=lambda each: each["value"])
     return Finding(judged(numbers), f"largest {in_words(worst)} ({worst['part']})", worst, numbers)
