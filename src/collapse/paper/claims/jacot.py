@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from collapse.optimizers import OPTIMIZERS, WeightDecayKind
 from collapse.paper.claims.evidence import (
+    COUPLED,
     Finding,
     Number,
     in_words,
@@ -170,12 +170,6 @@ def bound_is_never_exceeded(runs: pd.DataFrame, layers: pd.DataFrame) -> Finding
     return Finding(judged(numbers), words, numbers[0], numbers)
 
 
-def coupled_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with coupled decay of the whole study, each once."""
-    kinds = runs["optimizer"].map(lambda name: OPTIMIZERS[name].weight_decay_kind)
-    return runs[(kinds == WeightDecayKind.COUPLED) & (runs["weight_decay"] > 0)].drop_duplicates("key")
-
-
 def collapse_without_balance(judged_in: pd.DataFrame, every: pd.DataFrame, *, unbalanced: float) -> Finding:
     """J-d: NC1 of each decoupled run with an unbalanced tail over the least NC1 of coupled runs.
 
@@ -187,7 +181,7 @@ def collapse_without_balance(judged_in: pd.DataFrame, every: pd.DataFrame, *, un
     loose = loose.assign(optimizer=loose["optimizer"].mask(is_adamw, "AdamW"))
     loose = loose[loose["optimizer"].isin(PARTNERS)]
     wanted = loose["key"].isin(judged_in["key"]) & ~is_adamw
-    coupled = coupled_of(every)
+    coupled = every[every["optimizer"].isin(COUPLED) & (every["weight_decay"] > 0)]
     if coupled.empty or not wanted.any():
         return not_testable("no valid coupled run, or no decoupled one with an unbalanced tail")
     least = coupled["layer_NC1"].min()

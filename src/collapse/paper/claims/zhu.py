@@ -11,8 +11,7 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
-from collapse.optimizers import OPTIMIZERS, WeightDecayKind
-from collapse.paper.claims.evidence import Finding, Number, in_words, judged, not_testable, number
+from collapse.paper.claims.evidence import COUPLED, Finding, Number, in_words, judged, not_testable, number
 from collapse.paper.claims.zhu_heads import accuracy_is_kept, narrow_fixed_head_aligns
 from collapse.paper.unconstrained import at_the_end, threshold
 
@@ -113,8 +112,7 @@ def critical_points_are_known(theory: pd.DataFrame) -> Finding:
 
 def strong_decay_leaves_nothing(ends: pd.DataFrame, *, zero: float) -> Finding:
     """Z-e: ||W|| of coupled decay on both sides of 1/(K sqrt(n))."""
-    kinds = ends["optimizer"].map(lambda name: OPTIMIZERS[name].weight_decay_kind)
-    coupled = ends[kinds == WeightDecayKind.COUPLED]
+    coupled = ends[ends["optimizer"].isin(COUPLED)]
     if coupled.empty:
         return not_testable("no unconstrained features were trained with coupled decay")
     above = coupled["weight_decay"] > threshold(coupled)
