@@ -20,9 +20,23 @@ from collapse.commands.evidence import FRACTIONS
 from collapse.commands.main import main
 from collapse.lineage.versions import tools, verbs
 from collapse.measuring.collect import collect
-from collapse.measuring.evidence_files import ABOUT, RUNS, TABLES, EvidenceError, same_runs
+from collapse.measuring.evidence_files import (
+    ABOUT,
+    RUNS,
+    TABLES,
+    EvidenceError,
+    measured_experiments,
+    same_runs,
+)
 from collapse.measuring.evidence_tables import Evidence, read_evidence, write_evidence
-from collapse.measuring.results import HISTORY_COLUMNS, MEASURES, RUN_COLUMNS, read_results, read_runs
+from collapse.measuring.results import (
+    HISTORY_COLUMNS,
+    MEASURES,
+    RUN_COLUMNS,
+    read_depth,
+    read_results,
+    read_runs,
+)
 from collapse.metrics.class_statistics import class_statistics, to_arrays
 from collapse.records.provenance import read_record
 from collapse.study.parameters import load_parameters
@@ -140,6 +154,47 @@ def test_a_study_is_made_of_evidence_and_traced_to_it(results, project, finished
     refused_it = build(project, "table_2")
     assert refused_it.returncode != 0 and "Traceback" not in refused_it.stderr
     assert f"EvidenceError: {PLACE}/{RUNS} is not what `collapse evidence` wrote" in refused_it.stderr
+
+
+def test_depth_is_kept_with_the_runs_it_was_measured_of(results, project, finished, capsys):
+    """Without it the experiment is left out, though its runs are known as those of table 2."""
+    tiny = load_parameters("params.yaml")["studies"]["tiny"]["experiments"]
+
+    def take_depth(parameters):
+        take(parameters)
+        parameters["studies"]["taken"]["experiments"] = {name: tiny[name] for name in ("table_2", "depth")}
+
+    write_parameters(project, take_depth)
+    assert evidence() == 0
+    kept = measured_experiments(load_parameters("params.yaml"), "taken")["experiments"]
+    assert set(kept) == {"table_2"}
+    left_out = without(results, "Adam")
+    assert main(["evidence", "--study", "tiny", "--experiment", "depth"]) == 0
+    assert "depth: 1 of 2 runs, " in capsys.readouterr().out
+    shutil.rmtree(results / "packs")
+    shutil.move(left_out, results / "packs")
+    assert main(["evidence", "--study", "tiny", "--experiment", "depth"]) == 0
+    assert "depth: 2 of 2 runs, " in capsys.readouterr().out
+    shutil.rmtree(results)
+
+    assert build(project, "figure_105").returncode == 0
+    ours, theirs = (
+        place / "depth.parquet" for place in (project / "results/taken", finished / "results/tiny")
+    )
+    order = ["key", "epoch", "view", "depth"]
+    pd.testing.assert_frame_equal(
+        *(read_depth(table).sort_values(order, ignore_index=True) for table in (ours, theirs))
+    )
+    figure = "results/taken/figures/figure_105.pdf"
+    traced = lineage(project, figure)
+    assert traced.returncode == 0, traced.stdout + traced.stderr
+    assert "evidence/tiny/depth/depth.parquet" in traced.stdout
+    damaged = project / "evidence/tiny/depth/depth.parquet"
+    flip(damaged)
+    assert lineage(project, figure).returncode == 1
+    assert main(["evidence", "--study", "tiny", "--experiment", "depth"]) == 2
+    refused_it = build(project, "figure_105")
+    assert "EvidenceError: evidence/tiny/depth/depth.parquet is not what" in refused_it.stderr
 
 
 def test_what_is_missing_says_so_and_comes_with_the_next_call(results, project, capsys):
@@ -416,7 +471,7 @@ def test_the_study_evidence_is_of_the_runs_of_core_and_of_the_grid(parameters):
     ours = run_table(parameters, "evidence")
     core, paper = (run_table(parameters, study) for study in ("core", "paper"))
     assert parameters["studies"]["evidence"]["evidence"] == "evidence"
-    assert set(ours.experiment) == {*core.experiment, "grid"} - {"depth"}, "which is made of checkpoints"
+    assert set(ours.experiment) == {*core.experiment, "grid"}
     for experiment, its in ours.groupby("experiment"):
         if experiment == "grid":
             assert len(its) == 648 and set(its.key) < set(paper.key[paper.experiment == "grid"])

@@ -100,8 +100,37 @@ def test_the_workflow_goes_on_from_bare_training(finished, tmp_path):
         file.unlink()
     plan = snakemake(tmp_path, "--dry-run", "results/tiny/runs.parquet")
     assert plan.returncode == 0 and "Nothing to be done" in plan.stdout + plan.stderr, plan.stderr
-    assert bare(tmp_path).returncode == 0
+    whole = bare(tmp_path)
+    assert whole.returncode == 0 and whole.stdout.count("has no checkpoints: depth is not measured") == 2
     assert not list(results.glob("packs/*/weights.safetensors"))
+
+
+@pytest.mark.workflow
+@pytest.mark.xdist_group("workflow")
+def test_depth_is_measured_where_it_is_asked_for(finished, tmp_path, monkeypatch):
+    """Its runs are of table 2 too; what training without the workflow leaves is what the workflow has."""
+    write_parameters(tmp_path)
+    packs = tmp_path / "results/tiny/packs"
+    assert bare(tmp_path, "--experiment", "table_2").returncode == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["evidence", "--study", "tiny", "--experiment", "table_2"]) == 0
+    assert not list(packs.glob("*/depth.parquet"))
+    asked = bare(tmp_path, "--experiment", "depth", "--not-in", "evidence/tiny")
+    assert asked.returncode == 0 and asked.stderr.count("1 runs taken over from") == 2, asked.stderr
+    tables = sorted(packs.glob("*-depth/depth.parquet"))
+    assert len(tables) == 2
+    for table in tables:
+        ours = packs_of(finished)[table.parent.name.removesuffix("-depth")] / "depth.parquet"
+        assert table.read_bytes() == ours.read_bytes()
+    before = [table.stat().st_mtime_ns for table in tables]
+    assert main(["evidence", "--study", "tiny", "--experiment", "depth"]) == 0
+    known = bare(tmp_path, "--experiment", "depth", "--not-in", "evidence/tiny")
+    assert "nothing to train" in known.stdout
+    assert bare(tmp_path, "--experiment", "depth").returncode == 0
+    assert before == [table.stat().st_mtime_ns for table in tables]
+    tables[0].unlink()
+    assert bare(tmp_path, "--experiment", "depth").returncode == 0
+    assert tables[0].exists() and tables[1].stat().st_mtime_ns == before[1]
 
 
 @pytest.mark.parametrize("experiments", [["momentum_heatmap"], []])

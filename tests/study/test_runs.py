@@ -239,4 +239,3 @@ def test_the_points_of_depth_are_of_known_architectures(parameters):
         keys, of_table_2 = ({*table.key[table.experiment == name]} for name in ("depth", "table_2"))
         assert {run["key"] for its in packs.values() for run in its} == keys >= of_table_2, "trained once"
         assert set(packs) <= set(table.pack)
-    assert depth_packs(run_table(parameters, "evidence")) == {}

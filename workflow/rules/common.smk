@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from collapse.datasets import DATASETS
 from collapse.files.environment import problem_of_path
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import evidence_files, measured_experiments
+from collapse.measuring.evidence_files import DEPTH, evidence_files, measured_experiments
 from collapse.measuring.results import FURTHER
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.explorer.template import page_digest
@@ -28,7 +28,7 @@ from collapse.paper.targets import (
 from collapse.records.code_digest import code_digest, yaml_digest
 from collapse.records.code_json import keep_code_digests
 from collapse.records.run_checks import RunError, require_slurm, require_targets
-from collapse.study.depth import depth_packs
+from collapse.study.depth import EXPERIMENT, depth_packs
 from collapse.study.entries import entries_of, entries_used
 from collapse.study.families import family_of, of_family, without_prefix
 from collapse.study.layers import layer_packs
@@ -75,6 +75,9 @@ TABLES = targets_of(config, STUDY, "tables")
 FIGURES = targets_of(config, STUDY, "figures")
 ALIASES = aliases_of(config, STUDY, "figures")
 LACKING = lacking_of(config, STUDY)
+DEPTH_OF_EVIDENCE = [
+    file for file in EVIDENCE if os.path.basename(file) == DEPTH and EXPERIMENT in OF_STUDY["experiments"]
+]
 PREPARED = {name: f"{RESULTS}/datasets/{runs[0]['dataset']}.safetensors" for name, runs in PACKS.items()}
 OF_RUNS = expand(f"{RESULTS}/{{table}}.parquet", table=["runs", "history", *FURTHER])
 OF_TABLES = [

@@ -41,7 +41,7 @@ rule unconstrained_features:
 rule collect_further:
     """Three more tidy tables, each empty in a study that has nothing of it: depth, layers, ufm."""
     input:
-        depth=expand(f"{RESULTS}/packs/{{pack}}/depth.parquet", pack=DEPTH_PACKS),
+        depth=[*expand(f"{RESULTS}/packs/{{pack}}/depth.parquet", pack=DEPTH_PACKS), *DEPTH_OF_EVIDENCE],
         layers=expand(f"{RESULTS}/packs/{{pack}}/layers.parquet", pack=LAYER_PACKS),
         ufm=expand(f"{RESULTS}/packs/unconstrained-{{optimizer}}/ufm.parquet", optimizer=UNCONSTRAINED),
     output:

@@ -26,11 +26,12 @@ from collapse.measuring.collect import (
 )
 from collapse.measuring.evidence_files import (
     ABOUT,
+    DEPTH,
     STATISTICS,
-    TABLES,
     EvidenceError,
     require_training,
     same_runs,
+    tables_in,
     under_known_keys,
 )
 from collapse.measuring.evidence_tables import (
@@ -41,8 +42,9 @@ from collapse.measuring.evidence_tables import (
     require_same_metrics,
     write_evidence,
 )
-from collapse.measuring.results import OUTCOME, RUN_COLUMNS, with_kernels
+from collapse.measuring.results import DEPTH_COLUMNS, OUTCOME, RUN_COLUMNS, with_kernels
 from collapse.paper.selection import run_name
+from collapse.study.depth import EXPERIMENT
 from collapse.study.parameters import load_parameters
 from collapse.study.runs import chosen_runs, records, run_table, valid_accuracies
 from collapse.study.settings import SETTINGS
@@ -89,51 +91,56 @@ def measured_runs(table: pd.DataFrame, *, folder: Path) -> Evidence:
 
     A run that several packs have, the workflow's and one of a part of its runs, is that of the workflow's.
     """
-    packs = dict(packs_with(table, folder=folder))
+    [experiment] = table.experiment.unique()
+    needed = (*NEEDED, DEPTH) if experiment == EXPERIMENT else NEEDED
+    packs = dict(packs_with(table, folder=folder, needed=needed))
     if not packs:
-        [experiment] = table.experiment.unique()
         raise EvidenceError(
             f"no run of {experiment} is trained and measured in {folder}; "
             f"`collapse train --study {folder.name} --experiment {experiment}` does both"
         )
     statistics, made = {}, {}
     for pack, keys in packs.items():
-        require_as_recorded(pack, results=folder)
+        require_as_recorded(pack, results=folder, needed=needed)
         its = read_tensors(pack / STATISTICS)
         statistics |= {name: tensor for name, tensor in its.items() if key_of(name) in keys}
         made |= made_by(pack, keys, results=folder)
     tables = {kind: of_packs(packs, *named) for kind, named in OF_A_PACK.items()}
-    found = Evidence(*joined(table[table.key.isin(made)], **tables), statistics, made)
+    depth = of_packs(packs, DEPTH, DEPTH_COLUMNS) if DEPTH in needed else None
+    found = Evidence(*joined(table[table.key.isin(made)], **tables), statistics, made, depth)
     require_same_metrics(found)
     return found
 
 
-def packs_with(table: pd.DataFrame, *, folder: Path) -> Iterator[tuple[Path, set[str]]]:
+def packs_with(
+    table: pd.DataFrame, *, folder: Path, needed: Sequence[str]
+) -> Iterator[tuple[Path, set[str]]]:
     """The packs that have measured runs of the table, each with those that no pack before it has."""
     of_workflow = [folder / "packs" / pack for pack in dict.fromkeys(table.pack)]
     wanted = set(table.key)
     for pack in (*of_workflow, *sorted(set(folder.glob("packs/*/")) - set(of_workflow))):
-        if keys := measured_keys(pack) & wanted:
+        if keys := measured_keys(pack, needed) & wanted:
             wanted -= keys
             yield pack, keys
 
 
-def measured_keys(pack: Path) -> set[str]:
+def measured_keys(pack: Path, needed: Sequence[str]) -> set[str]:
     """The runs of a pack that were done or diverged, and were measured. Raises PackFileError."""
-    if not all((pack / name).exists() for name in NEEDED):
+    if not all((pack / name).exists() for name in needed):
         return set()
     on_the_way, at_the_end = (
         set(read_table(pack / f"{name}.parquet").key) for name in ("history_metrics", "metrics")
     )
     outcomes = read_table(pack / "outcomes.parquet")
     done, diverged = (set(outcomes.key[outcomes.status == status]) for status in ("done", "diverged"))
-    return on_the_way & (diverged | done & at_the_end)
+    found = on_the_way & (diverged | done & at_the_end)
+    return found & set(read_table(pack / DEPTH).key) if DEPTH in needed else found
 
 
-def require_as_recorded(pack: Path, *, results: Path) -> None:
+def require_as_recorded(pack: Path, *, results: Path, needed: Sequence[str]) -> None:
     """That what is read of a pack is as its jobs recorded it, where they did. Raises EvidenceError."""
-    for name, record, files in links.OF_A_PACK:
-        read = [pack / file for file in files if file in NEEDED]
+    for name, record, files in (*links.OF_A_PACK, ("depth", "measure_depth/{}", (DEPTH,))):
+        read = [pack / file for file in files if file in needed]
         one = links.link(name, read, folder=results, record=record.format(pack.name))
         changed = [file.path for file in one.files if file.state == links.CHANGED]
         if one.problems or changed:
@@ -175,7 +182,7 @@ def with_earlier(
     Runs at `place` are found by their settings. Raises EvidenceError where something there has changed.
     """
     every = new
-    if any((place / name).exists() for name in (ABOUT, *TABLES)):
+    if any((place / name).exists() for name in (ABOUT, *tables_in(place))):
         old = read_evidence(place)
         known = same_runs(table, old.runs)
         if gone := [words["settings"] for key, words in old.made.items() if key not in known.values()]:
@@ -201,7 +208,7 @@ def in_words(table: pd.DataFrame) -> dict[str, str]:
 
 def summary(place: Path, table: pd.DataFrame, missing: Mapping[str, str]) -> str:
     """ "evidence/core/table_2: 5 of 6 runs, 0.61 MB; missing: SignumW at learning rate 0.001, ..."."""
-    size = sum((place / name).stat().st_size for name in (ABOUT, *TABLES))
+    size = sum((place / name).stat().st_size for name in (ABOUT, *tables_in(place)))
     named = list(missing.values())[:MOST_NAMED]
     named += [f"and {len(missing) - len(named)} more"] if len(missing) > len(named) else []
     lacking = f"; missing: {'; '.join(named)}" if named else ""

@@ -1,10 +1,10 @@
 """`collapse train`: training without the workflow, which takes over what lies there as if it had made it.
 
-A pack goes through the jobs of the rules prepare_dataset, train, extract_statistics and measure, to the
-same files, logs and records. Snakemake believes a pack whose files it finds, so only whole packs get the
-workflow's names. A pack of some experiments' runs alone, or of those that had ended when the time was up, is
-kept under a name of its own, and the job that trains the whole one finds these runs there by their keys
-(collapse.training.reuse).
+A pack goes through the jobs of the rules prepare_dataset, train, extract_statistics, measure and, where the
+experiment `depth` is trained, measure_depth, to the same files, logs and records. Snakemake believes a pack
+whose files it finds, so only whole packs get the workflow's names. A pack of some experiments' runs alone,
+or of those that had ended when the time was up, is kept under a name of its own, and the job that trains the
+whole one finds these runs there by their keys (collapse.training.reuse).
 """
 
 from __future__ import annotations
@@ -12,16 +12,25 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import require_evidence, require_training, runs_in_evidence, same_runs
+from collapse.measuring.evidence_files import (
+    DEPTH,
+    require_evidence,
+    require_training,
+    runs_in_evidence,
+    same_runs,
+)
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
+from collapse.study.depth import EXPERIMENT, depth_packs
 from collapse.study.parameters import ParameterError, load_parameters, suggestion
 from collapse.study.runs import chosen_runs, run_table, runs_by_pack
 from collapse.training.images import choose_device
@@ -48,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.not_in:
         require_evidence(arguments.not_in)
     kernels = arguments.kernels or parameters["kernels"]
-    known = same_runs(table, runs_in_evidence(arguments.not_in)) if arguments.not_in else ()
+    with_depth = EXPERIMENT in arguments.experiment if arguments.experiment else not arguments.keys
+    depth = keys_of_depth(table) if with_depth else frozenset()
+    known = measured_already(table, arguments.not_in, depth=depth) if arguments.not_in else ()
     chosen = chosen_runs(table, arguments.experiment, known=known)
     if not chosen:
         print(f"nothing to train: {arguments.not_in} has all runs")
@@ -57,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     study = Study(
         folder=writable(arguments.out / arguments.study),
         packs=runs_by_pack(table),
+        depth=depth,
         device=device,
         kernels=kernels,
         root=arguments.data or data_root(parameters["data_root"]),
@@ -110,9 +122,21 @@ def finish_pack(study: Study, pack: str, runs: Sequence[Run], *, part: str) -> N
         runs = [run for run in study.packs[pack] if run["key"] in wanted | ended]
         folder = packs / (pack if len(runs) == len(study.packs[pack]) else part)
         train(study, pack, runs, folder=folder)
-    if not (folder / "history_metrics.parquet").exists():
-        kept = keys_in(folder / "outcomes.parquet")
-        measure(study, [run for run in study.packs[pack] if run["key"] in kept], folder=folder)
+    if not wanted & study.depth <= keys_in(folder / DEPTH):
+        (folder / DEPTH).unlink(missing_ok=True)
+    kept = keys_in(folder / "outcomes.parquet")
+    measure(study, [run for run in study.packs[pack] if run["key"] in kept], folder=folder)
+
+
+def measured_already(table: pd.DataFrame, place: Path, *, depth: Set[str]) -> set[str]:
+    """The runs that evidence has; of those of `depth` it must have that too. Raises EvidenceError."""
+    runs, with_depth = (set(same_runs(table, runs_in_evidence(place, name))) for name in (None, EXPERIMENT))
+    return runs - (depth - with_depth)
+
+
+def keys_of_depth(table: pd.DataFrame) -> frozenset[str]:
+    """The runs of a study that are measured at every point of their trunk. Raises ParameterError."""
+    return frozenset(run["key"] for runs in depth_packs(table).values() for run in runs)
 
 
 @contextmanager
@@ -130,7 +154,7 @@ def time_budget(hours: float | None) -> Iterator[None]:
 def trained(folder: Path) -> set[str]:
     """The keys of the runs that a pack has, without those that failed. Raises PackFileError.
 
-    Once a pack is measured nothing reads its checkpoints: they may be left elsewhere.
+    Once a pack is measured nothing but depth reads its checkpoints: they may be left elsewhere.
     """
     paths = PackPaths.inside(folder)
     needed = [paths.outcomes] if (folder / "history_metrics.parquet").exists() else paths

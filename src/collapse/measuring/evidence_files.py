@@ -3,7 +3,7 @@
 `collapse evidence` writes them (collapse.commands.evidence) where runs were trained and measured; a study
 that says `evidence:` in params.yaml has its two tables made of them (collapse.measuring.collect) and trains
 nothing. about.json says on what and by whose code each run was made, which are missing, and the SHA-256 of
-the other files.
+the other files. Of the experiment `depth` there is one more, what was measured of its checkpoints.
 
 Apart from what reads the tables because the Snakefile reads this module, and torch takes seconds.
 """
@@ -20,6 +20,7 @@ from collapse.files.errors import InputError
 from collapse.measuring.definitions import columns_since
 from collapse.measuring.results import read_runs
 from collapse.records.provenance import RecordError, read_record, sha256
+from collapse.study.depth import EXPERIMENT
 from collapse.study.parameters import ParameterError
 from collapse.study.runs import records, run_table
 from collapse.study.settings import SETTINGS
@@ -27,6 +28,7 @@ from collapse.study.settings import SETTINGS
 ABOUT = "about.json"
 RUNS, HISTORY, STATISTICS = "runs.parquet", "history.parquet", "class_statistics.safetensors"
 TABLES = (RUNS, HISTORY, STATISTICS)
+DEPTH = "depth.parquet"  # of the experiment `depth` alone
 CONVENTION = "reported"  # of the metrics, as rule measure has it
 
 
@@ -35,6 +37,11 @@ NO_RUNS = pd.DataFrame(columns=["key", *SETTINGS])
 
 class EvidenceError(InputError):
     """Evidence cannot be made, or is not what was made; the message names the file or run and the remedy."""
+
+
+def tables_in(folder: Path) -> tuple[str, ...]:
+    """The files beside about.json, {study}/{experiment}/about.json."""
+    return (*TABLES, DEPTH) if folder.name == EXPERIMENT else TABLES
 
 
 def evidence_folders(place: Path) -> list[Path]:
@@ -54,23 +61,27 @@ def evidence_files(parameters: Mapping[str, Any], study: str) -> list[str]:
             f"study {study} is made of evidence in {place}, and there is none; `collapse train --study S "
             "--experiment E` on a GPU, then `collapse evidence --study S --experiment E`, make it"
         )
-    return [str(folder / name) for folder in folders for name in (ABOUT, *TABLES)]
+    return [str(folder / name) for folder in folders for name in (ABOUT, *tables_in(folder))]
 
 
 def measured_experiments(parameters: Mapping[str, Any], study: str) -> dict[str, Any]:
     """The study without the experiments of which its evidence has no run: nothing could be shown of them.
 
-    Raises ParameterError, EvidenceError.
+    `depth` has the runs of other experiments, and is left out where it has no evidence of its own. Raises
+    ParameterError, EvidenceError.
     """
     entry = parameters["studies"][study]
     if "evidence" not in entry:
         return entry
-    table = run_table(parameters, study)
-    known = same_runs(table, runs_in_evidence(Path(entry["evidence"])))
-    measured = set(table.experiment[table.key.isin(known)])
-    kept = {name: its for name, its in entry["experiments"].items() if name in measured}
+    table, place = run_table(parameters, study), Path(entry["evidence"])
+    known, of_depth = (same_runs(table, runs_in_evidence(place, name)) for name in (None, EXPERIMENT))
+    kept = {
+        name: its
+        for name, its in entry["experiments"].items()
+        if table.key[table.experiment == name].isin(of_depth if name == EXPERIMENT else known).any()
+    }
     if not kept:
-        raise EvidenceError(f"{entry['evidence']} has no run of study {study}; see `collapse runs {study}`")
+        raise EvidenceError(f"{place} has no run of study {study}; see `collapse runs {study}`")
     return {**entry, "experiments": kept}
 
 
@@ -112,9 +123,13 @@ def require_evidence(place: Path) -> None:
         raise EvidenceError(f"{place}: no evidence there; name evidence/ or a study of it, as evidence/core")
 
 
-def runs_in_evidence(place: Path) -> pd.DataFrame:
-    """The runs of all evidence at `place`, evidence/ or evidence/{study}, each once. Raises EvidenceError."""
-    tables = [runs_of(folder) for folder in evidence_folders(place)]
+def runs_in_evidence(place: Path, experiment: str | None = None) -> pd.DataFrame:
+    """The runs of all evidence at `place`, evidence/ or evidence/{study}, each once; or of one experiment.
+
+    Raises EvidenceError.
+    """
+    folders = [folder for folder in evidence_folders(place) if experiment in (None, folder.name)]
+    tables = [runs_of(folder) for folder in folders]
     return pd.concat(tables, ignore_index=True).drop_duplicates("key") if tables else NO_RUNS
 
 

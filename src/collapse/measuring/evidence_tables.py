@@ -19,16 +19,17 @@ from collapse.measuring.definitions import (
 from collapse.measuring.evidence_files import (
     ABOUT,
     CONVENTION,
+    DEPTH,
     HISTORY,
     RUNS,
     STATISTICS,
-    TABLES,
     EvidenceError,
     definitions_of,
     read_about,
+    tables_in,
 )
 from collapse.measuring.measurement import measured, split
-from collapse.measuring.results import read_history, read_runs
+from collapse.measuring.results import read_depth, read_history, read_runs
 from collapse.metrics.further import CENTRED
 from collapse.metrics.neural_collapse import METRICS
 from collapse.records.provenance import sha256, write_record
@@ -49,13 +50,15 @@ class Evidence(NamedTuple):
     """Measured runs of an experiment.
 
     runs, history: their rows of the two tidy tables. statistics: the class statistics at the end,
-    `{key}/{name}`. made: by key, in words what run it is, on what and by whose code it was made.
+    `{key}/{name}`. made: by key, in words what run it is, on what and by whose code it was made. depth: their
+    rows of depth.parquet, of the experiment `depth` alone.
     """
 
     runs: pd.DataFrame
     history: pd.DataFrame
     statistics: dict[str, Tensor]
     made: dict[str, dict[str, Any]]
+    depth: pd.DataFrame | None = None
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -72,7 +75,8 @@ def read_evidence(folder: Path) -> Evidence:
     history = history_as_defined_now(history, definitions=definitions)
     final = final_metrics(statistics) if lacking else {}
     runs = runs_as_defined_now(runs, history, final=final, definitions=definitions)
-    return Evidence(runs, history, statistics, about["runs"])
+    depth = read_depth(folder / DEPTH) if DEPTH in tables_in(folder) else None
+    return Evidence(runs, history, statistics, about["runs"], depth)
 
 
 def final_metrics(statistics: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
@@ -91,6 +95,8 @@ def write_evidence(
     save_table(evidence.runs, folder / RUNS)
     save_table(evidence.history, folder / HISTORY)
     save_tensors(evidence.statistics, folder / STATISTICS)
+    if evidence.depth is not None:
+        save_table(evidence.depth, folder / DEPTH)
     about = {
         "study": study,
         "experiment": experiment,
@@ -98,7 +104,7 @@ def write_evidence(
         "definitions": DEFINITIONS,
         "runs": evidence.made,
         "missing": dict(missing),
-        "sha256": {name: sha256(folder / name) for name in TABLES},
+        "sha256": {name: sha256(folder / name) for name in tables_in(folder)},
     }
     try:
         write_record(folder / ABOUT, about)
@@ -108,12 +114,16 @@ def write_evidence(
 
 def only(evidence: Evidence, keys: Sequence[str]) -> Evidence:
     """The same of some runs alone, in their order."""
-    runs, history = evidence.runs, evidence.history
+
+    def of_keys(table: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([table[table.key == key] for key in keys], ignore_index=True)
+
     return Evidence(
-        pd.concat([runs[runs.key == key] for key in keys], ignore_index=True),
-        pd.concat([history[history.key == key] for key in keys], ignore_index=True),
+        of_keys(evidence.runs),
+        of_keys(evidence.history),
         {name: tensor for key in keys for name, tensor in tensors_of(evidence.statistics, key)},
         {key: evidence.made[key] for key in keys},
+        None if evidence.depth is None else of_keys(evidence.depth),
     )
 
 
@@ -124,6 +134,7 @@ def both(one: Evidence, other: Evidence) -> Evidence:
         pd.concat([one.history, other.history], ignore_index=True),
         one.statistics | other.statistics,
         one.made | other.made,
+        None if one.depth is None else pd.concat([one.depth, other.depth], ignore_index=True),
     )
 
 

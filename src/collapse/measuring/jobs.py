@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from collapse.datasets import DATASETS, DatasetError
 from collapse.datasets.loading import load_arrays
 from collapse.datasets.prepared import save_prepared
+from collapse.measuring.depth import measure_depth
+from collapse.measuring.evidence_files import DEPTH
 from collapse.measuring.extraction import extract_statistics
 from collapse.measuring.measurement import measure_pack
 from collapse.records.job import job
@@ -31,10 +33,15 @@ class Named(SimpleNamespace):
 
 
 class Study(NamedTuple):
-    """What the jobs of a study have in common. folder: OUT/{study}. packs: the workflow's, whole."""
+    """What the jobs of a study have in common.
+
+    folder: OUT/{study}. packs: the workflow's, whole. depth: keys of the runs to measure at every point of
+    their trunk.
+    """
 
     folder: Path
     packs: Mapping[str, Sequence[Run]]
+    depth: Set[str]
     device: str
     kernels: str
     root: Path
@@ -77,24 +84,34 @@ def keep_ended(study: Study, pack: str, *, folder: Path) -> None:
 
 def forget_measured(folder: Path) -> None:
     """What was measured of a pack is of the runs that it had."""
-    for measured in ("class_statistics.safetensors", "metrics.parquet", "history_metrics.parquet"):
+    for measured in ("class_statistics.safetensors", "metrics.parquet", "history_metrics.parquet", DEPTH):
         (folder / measured).unlink(missing_ok=True)
 
 
 def measure(study: Study, runs: Sequence[Run], *, folder: Path) -> None:
-    """The jobs of the rules extract_statistics and measure."""
+    """The jobs of the rules extract_statistics, measure and measure_depth, but for what they have made."""
     weights, statistics = folder / "weights.safetensors", folder / "class_statistics.safetensors"
-    inputs = {"prepared": prepare_dataset(study, runs[0]["dataset"]), "weights": weights}
+    trained = {"prepared": prepare_dataset(study, runs[0]["dataset"]), "weights": weights}
     outputs = {"statistics": statistics}
+    where = {"device": study.device, "root": study.root}
     if not statistics.exists():
-        task = as_job(study, "extract_statistics", folder.name, inputs, outputs, {"runs": runs})
+        task = as_job(study, "extract_statistics", folder.name, trained, outputs, {"runs": runs})
         with job(task, threads=study.threads):
-            extract_statistics(runs, **inputs, **outputs, device=study.device, root=study.root)
+            extract_statistics(runs, **trained, **outputs, **where)
     inputs = {"statistics": statistics, "trajectory": folder / "trajectory.safetensors"}
     outputs = {name: folder / f"{name}.parquet" for name in ("metrics", "history_metrics")}
     params = {"convention": "reported"}
-    with job(as_job(study, "measure", folder.name, inputs, outputs, params)):
-        measure_pack(**inputs, **outputs, **params)
+    if not outputs["history_metrics"].exists():
+        with job(as_job(study, "measure", folder.name, inputs, outputs, params)):
+            measure_pack(**inputs, **outputs, **params)
+    outputs = {"depth": folder / DEPTH}
+    of_depth = [] if outputs["depth"].exists() else [run for run in runs if run["key"] in study.depth]
+    if of_depth and not weights.exists():
+        print(f"{folder} has no checkpoints: depth is not measured; delete the folder to train them again")
+    elif of_depth:
+        task = as_job(study, "measure_depth", folder.name, trained, outputs, {"runs": of_depth})
+        with job(task, threads=study.threads):
+            measure_depth(of_depth, **trained, **outputs, **where)
 
 
 def prepare_dataset(study: Study, name: str) -> Path:

@@ -11,7 +11,7 @@ import pandas as pd
 from collapse.files.errors import InputError
 from collapse.lineage.audit import links
 from collapse.lineage.audit.links import Link
-from collapse.measuring.evidence_files import ABOUT, TABLES, EvidenceError, read_about
+from collapse.measuring.evidence_files import ABOUT, EvidenceError, read_about, tables_in
 from collapse.records.provenance import RecordError, read_record
 
 EVIDENCE = "evidence"
@@ -48,9 +48,8 @@ def link_of_folder(folder: Path) -> Link:
     except RecordError:
         recorded = {}
     about = links.compared(folder / ABOUT, links.hash_now(folder / ABOUT))
-    return evidence_link(
-        folder, [about, *(links.compared(folder / name, recorded.get(name)) for name in TABLES)]
-    )
+    others = (links.compared(folder / name, recorded.get(name)) for name in tables_in(folder))
+    return evidence_link(folder, [about, *others])
 
 
 def abouts(chain: Iterable[Link]) -> list[dict[str, Any]]:
