@@ -1,13 +1,12 @@
 for figure, target in FIGURES.items():
+    source = f"{SCRIPTS}/figures/{target['script']}.py"
+    read = tables_of(source)
 
     rule:
         name:
             figure
         input:
-            **{
-                name: f"{RESULTS}/{name}.parquet"
-                for name in tables_of(f"{SCRIPTS}/figures/{target['script']}.py")
-            },
+            **{name: f"{RESULTS}/{name}.parquet" for name in read},
         output:
             pdf=f"{RESULTS}/figures/{figure}.pdf",
             png=report(
@@ -25,13 +24,8 @@ for figure, target in FIGURES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=target_note(
-                config,
-                STUDY,
-                target["settings"],
-                tables=tables_of(f"{SCRIPTS}/figures/{target['script']}.py"),
-            ),
+            note=target_note(config, STUDY, target["settings"], tables=read),
             entries=ENTRIES,
-            code=code_digest(f"{SCRIPTS}/figures/{target['script']}.py", entries=ENTRIES),
+            code=code_digest(source, entries=ENTRIES),
         script:
             "../scripts/figures/{params.script}.py"

@@ -1,13 +1,12 @@
 for table, target in TABLES.items():
+    source = f"{SCRIPTS}/tables/{target['script']}.py"
+    read = tables_of(source, "make")
 
     rule:
         name:
             table
         input:
-            **{
-                name: f"{RESULTS}/{name}.parquet"
-                for name in tables_of(f"{SCRIPTS}/tables/{target['script']}.py", "make")
-            },
+            **{name: f"{RESULTS}/{name}.parquet" for name in read},
         output:
             csv=f"{RESULTS}/tables/{table}.csv",
             markdown=f"{RESULTS}/tables/{table}.md",
@@ -26,13 +25,8 @@ for table, target in TABLES.items():
             script=target["script"],
             settings=target_settings(config, STUDY, target["settings"]),
             caption=target["caption"],
-            note=target_note(
-                config,
-                STUDY,
-                target["settings"],
-                tables=tables_of(f"{SCRIPTS}/tables/{target['script']}.py", "make"),
-            ),
+            note=target_note(config, STUDY, target["settings"], tables=read),
             entries=ENTRIES,
-            code=code_digest(f"{SCRIPTS}/tables/{target['script']}.py", entries=ENTRIES),
+            code=code_digest(source, entries=ENTRIES),
         script:
             "../scripts/tables/{params.script}.py"
