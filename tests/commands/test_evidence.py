@@ -219,7 +219,7 @@ def test_what_is_missing_says_so_and_comes_with_the_next_call(results, project, 
     comparison = (project / "results/taken/tables/comparison.md").read_text(encoding="utf-8")
     assert "Adam: not run yet" in comparison
     claims = pd.read_csv(project / "results/taken/tables/claims.csv")
-    assert claims.words[claims.claim == "C3"].iloc[0].endswith("; 2 of 4 runs not run yet")
+    assert claims.words[claims.claim == "C3"].iloc[0].endswith("; 2 of 4 runs not valid: 2 not run yet")
     assert lineage(project, TABLE_2, "--row", "Adam", "--column", "NC3").returncode == 0
     missing = lineage(project, runs.key["Adam"], "--study", "taken")
     assert missing.returncode == 0 and "missing: not measured yet" in missing.stdout

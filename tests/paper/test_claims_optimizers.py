@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from claim_rows import both, table, value_of
 
-from collapse.paper.claims.cells import centring_moves_nc0_alone, exact_p, head_rule_decides
-from collapse.paper.claims.evidence import FAILS, HOLDS, NOT_TESTABLE
-from collapse.paper.claims.optimizers import (
+from collapse.paper.claims.cells import (
     cautious_stays_above,
-    coupled_lowers,
-    keepers_follow,
-    others_stay_above,
+    centring_moves_nc0_alone,
+    exact_p,
+    head_rule_decides,
 )
+from collapse.paper.claims.evidence import FAILS, HOLDS, NOT_TESTABLE
+from collapse.paper.claims.optimizers import coupled_lowers, keepers_follow, others_stay_above
 from collapse.paper.optimizer_table import kept_nc0
 
 DECAY = 0.034  # at rate 0.001 over 34,411: 0.31 of NC0(0)
@@ -81,6 +81,18 @@ def test_o4_needs_five_seeds_and_a_ratio():
     found = head_rule_decides(few, **how)
     assert found.verdict == NOT_TESTABLE and "1 seed a cell, 5 are needed" in found.words
     assert head_rule_decides(few[:5], **how).verdict == NOT_TESTABLE
+    same = table(*seeds("MuonW", 0.5), *seeds("MuonHiddenW", 0.5))
+    assert head_rule_decides(same, **how).verdict == FAILS, "shown to be equal"
+
+
+def test_o4_is_not_judged_without_a_cell_that_was_to_be_compared():
+    how = {"least_ratio": 1.5, "cells": CELLS, "floor": 0.001}
+    other = [row | {"weight_decay": 0.1} for row in [*seeds("MuonW", 0.5), *seeds("MuonHiddenW", 0.4)]]
+    runs = table(*seeds("MuonW", 0.5), *seeds("MuonHiddenW", 1.2), *other)
+    assert head_rule_decides(runs, **how).verdict == FAILS
+    runs.loc[runs.index[-1], ["valid", "status"]] = False, "diverged"
+    found = head_rule_decides(runs, **how)
+    assert found.verdict == NOT_TESTABLE and "decay 0.1, 4 valid seeds of 5" in found.words
 
 
 def test_o5_needs_equivalence_and_not_a_large_p():
@@ -91,18 +103,38 @@ def test_o5_needs_equivalence_and_not_a_large_p():
     assert judge(0.5, 0.3).verdict == HOLDS
     assert judge(1.4, 0.3).verdict == FAILS, "NC0 the same"
     assert judge(0.5, 0.4).verdict == FAILS, "NC3 another"
-    assert judge(0.5, 0.325).verdict == FAILS, "not shown to be the same"
+    assert judge(0.5, 0.325).verdict == NOT_TESTABLE, "neither shown to be the same nor to differ"
 
 
-def test_o6_pairs_cautious_with_decoupled_decay():
-    pair = [both("AdamW", DECAY, 1.0, 1), both("AdamCautious", DECAY, 1.2, 1)]
-    assert cautious_stays_above(table(*pair), **SHARE).effect["value"] == pytest.approx(1.2)
-    assert cautious_stays_above(table(*pair, *lower()), **SHARE).verdict == FAILS
-    assert cautious_stays_above(table(*pair[:1]), **SHARE).verdict == NOT_TESTABLE
+def test_o6_compares_cautious_with_decoupled_decay_over_seeds():
+    def judge(*rows):
+        return cautious_stays_above(table(*rows), cells=CELLS, floor=0.001)
+
+    adams = [*seeds("AdamW", 1.0), *seeds("AdamCautious", 1.2)]
+    found = judge(*adams)
+    assert found.verdict == HOLDS and found.effect["value"] == pytest.approx(1.2)
+    assert judge(*adams, *seeds("MuonW", 1.0), *seeds("MuonCautious", 0.8)).verdict == FAILS
+    undecided = judge(*adams, *seeds("MuonW", 1.0), *seeds("MuonCautious", 1.005))
+    assert undecided.verdict == NOT_TESTABLE and "MuonCautious 1 [" in undecided.words
+    one = judge(seeds("AdamW", 1.0)[0], seeds("AdamCautious", 1.2)[0])
+    assert one.verdict == NOT_TESTABLE and "1 seed a cell, 5 are needed" in one.words
+    assert judge(*seeds("AdamW", 1.0)).verdict == NOT_TESTABLE
 
 
-def lower():
-    return [both("MuonW", DECAY, 1.0, 1), both("MuonCautious", DECAY, 0.8, 1)]
+def test_optimizers_without_a_run_to_judge_are_named():
+    broken = {"status": "diverged", "valid": False}
+    lost = [both("LionW", DECAY, np.nan, 1, **broken), both("ShampooW", DECAY, np.nan, 1, **broken)]
+    lost += [both("Lion", DECAY, 1.0, 1, valid=False, reason="undertrained: 0.9")]
+    runs = table(
+        both("AdamW", DECAY, 3 * KEPT, 1), both("MuonW", DECAY, KEPT, 1), both("Adam", 0.1, 1, 1), *lost
+    )
+    for judge, how, name in (
+        (keepers_follow, EXACT, "ShampooW at weight decay 0.034 (1 diverged)"),
+        (others_stay_above, ABOVE, "LionW at weight decay 0.034 (1 diverged)"),
+        (coupled_lowers, SHARE, "Lion at weight decay 0.034 (1 undertrained)"),
+    ):
+        found = judge(runs, **how)
+        assert found.verdict == HOLDS and found.words.endswith(f"; not judged: {name}"), found.words
 
 
 def test_the_exact_p_of_groups_that_do_not_overlap():

@@ -19,6 +19,7 @@ SETTINGS = {
     "dataset": "FashionMNIST",
     "optimizers": list(OPTIMIZERS),
     "where": None,
+    "step_decay_of": None,
     "views": ["whole"],
     "point_metrics": ["NCC_test", "within_over_between", "numerical_rank"],
     "require_valid": False,

@@ -13,10 +13,11 @@ from collapse.paper.momentum_control import by_momentum, effective_rate, print_m
 from collapse.study.known_nc0 import nc0_ratio_by_epoch
 from collapse.study.runs import records, run_table
 
-JUDGED = {"equivalence": 1.1, "most_momentum": 0.95, "level": 0.05}
+LIMITS = {"equivalence": 1.1, "most_momentum": 0.95, "level": 0.05}
+JUDGED = LIMITS | {"least_seeds": 5}
 HOW = {"margin": 1.1, "most_momentum": 0.95, "level": 0.05}
 RATES = {0.0: 0.01, 0.5: 0.005, 0.7: 0.003, 0.9: 0.001, 0.95: 0.0005, 0.98: 0.0002}
-SETTINGS = JUDGED | {
+SETTINGS = LIMITS | {
     "experiment": "momentum_control", "beside": "momentum_heatmap",
     "architecture": "ResNet9", "dataset": "FashionMNIST",
 }  # fmt: skip
@@ -100,6 +101,21 @@ def test_c5c_refuses_to_judge_one_seed():
     assert found.verdict == NOT_TESTABLE
     assert found.words.startswith("one seed of each momentum, which tells no equivalence; farthest from 1")
     assert found.effect["value"] == pytest.approx(1.02) and np.isnan(found.effect["low"])
+
+
+def test_c5c_judges_nothing_where_a_momentum_is_lost_or_has_few_seeds():
+    """What is left must not stand for a momentum that diverged; one above the limit is not asked for."""
+    runs = control({0: 1, 0.5: 1.01, 0.95: 1.0, 0.98: 1.0})
+    gone = {"status": "diverged", "reason": "the loss is not finite"}
+    lost = momentum_is_a_rate(fail(runs, runs.momentum == 0.95, **gone), **JUDGED)
+    assert lost.verdict == NOT_TESTABLE and "1 equivalent, 1 without a valid run" in lost.words
+    assert momentum_is_a_rate(fail(runs, runs.momentum == 0.98, **gone), **JUDGED).verdict == HOLDS
+    fewer = fail(runs, (runs.momentum == 0.95) & (runs.seed == 4), **gone)
+    few = momentum_is_a_rate(fewer, **JUDGED)
+    assert few.verdict == NOT_TESTABLE and "1 with too few seeds" in few.words
+    different = control({0: 1, 0.5: 0.8, 0.95: 1.0})
+    differs = momentum_is_a_rate(fail(different, different.momentum == 0.95, **gone), **JUDGED)
+    assert differs.verdict == FAILS
 
 
 def test_c5c_compares_with_holms_correction():

@@ -87,14 +87,20 @@ def why_no_valid(runs: pd.DataFrame, *, optimizer: str | None = None, of: str = 
         return ""
     if set(counts.index) == {"missing"}:
         return f"{whom}: {NOT_RUN}" if whom else NOT_RUN
-    return f"no valid run{f' of {whom}' if whom else ''} here: {_counted(runs)}"
+    return f"no valid run{f' of {whom}' if whom else ''} here: {what_became(runs)}"
 
 
-def _counted(runs: pd.DataFrame) -> str:
+def what_became(runs: pd.DataFrame) -> str:
     """What became of runs that are not valid: "3 diverged, 2 undertrained, 1 not run yet"."""
     counts = outcome(runs).value_counts()
     words = {"missing": NOT_RUN}
     return ", ".join(f"{counts[name]} {words.get(name, name)}" for name in OUTCOMES[1:] if name in counts)
+
+
+def not_valid(runs: pd.DataFrame) -> str:
+    """ "5 of 24 runs not valid: 2 diverged, 3 not run yet"; "" where all are."""
+    without = int((outcome(runs) != "valid").sum())
+    return f"{without} of {len(runs)} runs not valid: {what_became(runs)}" if without else ""
 
 
 def unmeasured(runs: pd.DataFrame, *, optimizer: str | None = None) -> str:
@@ -142,7 +148,7 @@ def left_out(every: pd.DataFrame, *, optimizers: Sequence[str], by: Sequence[str
         without = its[~became.isin(["valid", "missing"])]
         if without.empty or "valid" not in set(became):
             continue
-        said = f"left out of {name}: {_counted(without)}"
+        said = f"left out of {name}: {what_became(without)}"
         points = [
             setting_list(group.iloc[0], by=by)
             for _, group in its.groupby(list(by), dropna=False)

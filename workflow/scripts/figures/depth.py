@@ -32,7 +32,14 @@ from collapse.paper.figures.style import (
     remark,
     save_target,
 )
-from collapse.paper.selection import drawable, remarks, select, why_no_valid
+from collapse.paper.selection import (
+    at_step_decay,
+    drawable,
+    remarks,
+    select,
+    why_no_valid,
+    words_on_step_decay,
+)
 from collapse.records.job import job
 
 INITIAL = {"color": GREY, "linestyle": (0, (3, 1.5)), "linewidth": 1.1, "zorder": 1.9}
@@ -50,6 +57,7 @@ def draw(
     dataset: str | None,
     optimizers: Sequence[str],
     where: Mapping[str, object] | None,
+    step_decay_of: str | None,
     views: Sequence[str],
     point_metrics: Sequence[str],
     require_valid: bool,
@@ -57,14 +65,18 @@ def draw(
     """A row of panels a view of the features, a panel a metric, against the points from image to head.
 
     A line is the mean over an optimizer's runs (seeds), with a band of +- 1 deviation where there are
-    several; on logarithmic axes of the logarithms. Dashed grey: the networks before training. A point
+    several; on logarithmic axes of the logarithms. `step_decay_of` names an optimizer: of each the setting
+    nearest to its learning rate * weight decay is drawn. Dashed grey: the networks before training. A point
     without a number, as one whose features are all zero, breaks its line and is named below.
     """
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
     every = select(runs, **chosen, optimizers=optimizers, where=where, valid=False)
+    if step_decay_of:
+        every = at_step_decay(every, of=step_decay_of)
     shown = drawable(every, require_valid=require_valid)
     measured = depth.merge(shown[["key", "optimizer"]].drop_duplicates("key"), on="key")
     figure, axes = new_figure(rows=len(views), columns=len(point_metrics), panel_height=2.0)
+    decays = [words_on_step_decay(every)] if step_decay_of and len(shown) else []
     words, panels = remarks(every, shown=shown, optimizers=optimizers, where=where), {}
     for view, row in zip(views, axes, strict=True):
         for metric, axis in zip(point_metrics, row, strict=True):
@@ -80,7 +92,7 @@ def draw(
             panels[name] = axis
     present = [name for name in optimizers if name in set(measured["optimizer"])]
     legend_above(figure, handles_of(present, ranks=bool(dataset and set(RANKS) & set(point_metrics))))
-    remark(figure, [*words, *words_on_coinciding(panels), *words_on_runs(shown)])
+    remark(figure, [*words, *words_on_coinciding(panels), *words_on_runs(shown), *decays])
     return figure
 
 

@@ -37,7 +37,7 @@ from collapse.paper.claims.training import (
     momentum_strengthens_decay,
     ufm_splits_too,
 )
-from collapse.paper.selection import unmeasured, why_no_valid
+from collapse.paper.selection import not_valid, why_no_valid
 
 STATEMENTS = {
     "C1": "Without weight decay no optimizer reaches the NC that coupled decay reaches.",
@@ -65,8 +65,8 @@ CRITERIA = {
     "C3": "so in {least_share:.0%} of untied pairs, and on average at every decoupled decay in every setting",
     "C4": "decoupling moves SGD at most {little:g} times as far as Adam and Signum, in NC3 and log10 NC0",
     "C5": "the same decay takes off a larger part at a larger momentum in {least_share:.0%} of untied pairs",
-    "C5c": "NC3 within a factor {equivalence:g} of that without momentum, up to momentum {most_momentum:g}; "
-    "two one-sided tests over seeds at {level:.0%}, Holm",
+    "C5c": "NC3 within a factor {equivalence:g} of that without momentum, at every momentum up to "
+    "{most_momentum:g}; two one-sided tests over {cells[least_seeds]} seeds or more at {level:.0%}, Holm",
     "C6": "so in {least_share:.0%} of untied pairs, test accuracies within {equal_accuracy:g}",
     "C7": "R2 above {least_r2:g} for {architecture} on {dataset}, {least_runs} runs or more",
     "C8": "NC1 and NC2 of one AdamW run within {near:.0%} of the smallest of all, its NC0 above the initial",
@@ -77,7 +77,8 @@ CRITERIA = {
     "apart; NC0(0) = {initial_nc0:g}; every check of table 1",
     "D1": "at no point of a valid run's trunk is tr Sigma_W / tr Sigma_B above that at the point before, "
     "by more than {tie:g} of it",
-    "D2": "so in {least_share:.0%} of untied pairs at points from {since} on, and on average at each",
+    "D2": "so in {least_share:.0%} of untied pairs at points from {since} on, and on average at each; AdamW "
+    "at the learning rate times decay of SGDW, {cells[least_seeds]} seeds or more",
     **optimizers.CRITERIA,
 }
 
@@ -151,13 +152,14 @@ def findings(
     trunk = {"depth": depth, "view": view, "tie": tie, **over}
     r2 = {"architecture": architecture, "dataset": dataset, "least_r2": least_r2, "least_runs": least_runs}
     equal = {"equivalence": equivalence, "most_momentum": most_momentum, "level": level}
+    seeds = {"least_seeds": cells["least_seeds"]}
     judges: dict[str, Callable[[pd.DataFrame], Finding]] = {
         "C1": partial(decay_is_needed, metrics=metrics, **over),
         "C2": partial(more_decay_is_lower, **ordered),
         "C3": partial(decoupled_stays_above, counterparts=ADAPTIVE, **ordered),
         "C4": partial(sgd_differs_little, little=little, **over),
         "C5": partial(momentum_strengthens_decay, equal_loss=equal_loss, **ordered),
-        "C5c": partial(momentum_is_a_rate, **equal),
+        "C5c": partial(momentum_is_a_rate, **equal, **seeds),
         "C6": partial(coupling_lowers, equal_accuracy=equal_accuracy, **ordered),
         "C7": partial(nc0_explains_nc3, **r2, **over),
         "C8": partial(adamw_collapses_in_part, near=near, floor=floor),
@@ -165,7 +167,7 @@ def findings(
         "C10": partial(longer_changes_nothing, **ordered),
         "C11": partial(ufm_splits_too, **ordered),
         "D1": partial(never_rises, **trunk),
-        "D2": partial(adamw_lies_above, since=since, least_share=least_share, **trunk),
+        "D2": partial(adamw_lies_above, since=since, least_share=least_share, **seeds, **trunk),
     }
     exact = {"tolerance": tolerance, "floor": floor, "rounding": rounding}
     judges |= optimizers.judges(
@@ -209,5 +211,5 @@ def on_experiments(
         return not_testable(f"this study has no run of {' or '.join(experiments)}")
     if why := why_no_valid(its):
         return not_testable(why)
-    found, lacking = judge(its), unmeasured(its.drop_duplicates("key"))
+    found, lacking = judge(its), not_valid(its.drop_duplicates("key"))
     return replace(found, words=f"{found.words}; {lacking}") if lacking else found

@@ -31,17 +31,19 @@ from collapse.paper.momentum_control import (
     groups_at_equal,
 )
 
+FEW, WITHOUT_RUNS = "with too few seeds", "without a valid run"
 MEETS = {EQUIVALENT: True, DIFFERENT: False}  # a number's `holds`; None where nothing can be said
 
 
 def momentum_is_a_rate(
-    runs: pd.DataFrame, *, equivalence: float, most_momentum: float, level: float
+    runs: pd.DataFrame, *, equivalence: float, most_momentum: float, level: float, least_seeds: int
 ) -> Finding:
     """C5c: under SGD at equal learning_rate / (1 - momentum) NC3 is the same at any momentum.
 
     Two one-sided Welch tests a momentum up to `most_momentum` against none, of ln NC3 over seeds within
     +- ln `equivalence`, each setting a family (Holm). Holds when all are equivalent at `level`, fails when
-    one is shown to differ by more. Else nothing can be judged, as with one seed.
+    one is shown to differ by more. Else nothing can be judged: as where a momentum, or momentum 0, has fewer
+    than `least_seeds` valid seeds.
 
     Shown beside it: NC0 over its closed form, which one seed tells; and NC3 at the same decay and equal
     learning rate over its value without momentum, which is what C5 is about.
@@ -50,8 +52,9 @@ def momentum_is_a_rate(
     decayed = runs[(runs["optimizer"] == "SGD") & (runs["weight_decay"] > 0)].drop_duplicates("key")
     control = groups_at_equal(decayed, effective_rate(decayed))
     tables = [in_setting(group, **how, most_momentum=most_momentum) for group in control]
-    rows = [row for table in tables for row in table.to_dict("records") if row["momentum"] > 0]
-    judged = [row for row in rows if not row["result"].startswith(NOT_COMPARED)]
+    rows = [row for table in tables for row in beside_none(table)]
+    wanted = [row for row in rows if row["momentum"] <= most_momentum]
+    judged = [row for row in wanted if not row["result"].startswith(NOT_COMPARED)]
     if not judged:
         why = "no valid SGD runs with and without momentum at equal learning rate / (1 - momentum)"
         return not_testable(why)
@@ -67,8 +70,17 @@ def momentum_is_a_rate(
     numbers = [nc3_over_none(row, EQUAL_EFFECTIVE_RATE) for row in rows]
     numbers += [nc0_over_closed_form(row) for row in rows]
     numbers += [nc3_over_none(row, EQUAL_RATE) for row in beside]
-    results = [row["result"] for row in judged]
+    results = [
+        FEW if row["result"] == EQUIVALENT and row["least"] < least_seeds else row["result"] for row in wanted
+    ]
     return Finding(verdict_of(results), said_of(results, worst), worst, numbers)
+
+
+def beside_none(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows with momentum; `least`: the valid seeds of it or of momentum 0, whichever are fewer."""
+    without = table.loc[table["momentum"] == 0, "seeds"].min()
+    rows = table.to_dict("records")
+    return [row | {"least": min(row["seeds"], without)} for row in rows if row["momentum"] > 0]
 
 
 def in_setting(group: pd.DataFrame, **how: float) -> pd.DataFrame:
@@ -86,7 +98,8 @@ def verdict_of(results: list[str]) -> str:
 
 def said_of(results: list[str], worst: Number) -> str:
     """How many comparisons came out how, and the largest difference."""
-    counts = ", ".join(f"{results.count(result)} {result}" for result in dict.fromkeys(results))
+    named = [WITHOUT_RUNS if result == NOT_COMPARED else result for result in results]
+    counts = ", ".join(f"{named.count(name)} {name}" for name in dict.fromkeys(named))
     if set(results) == {ONE_SEED}:
         counts = "one seed of each momentum, which tells no equivalence"
     return f"{counts}; farthest from 1: NC3 x {in_words(worst)} ({worst['part']})"

@@ -23,6 +23,8 @@ from collapse.paper.claims.evidence import (
 )
 
 RATIO = "within_over_between"
+STEP_DECAY = "step_decay_b"  # learning rate times decay, of the pair's AdamW
+AT_OTHER_DECAY = "at another learning rate times decay"
 NOTHING_MEASURED = "at no point of a valid run's trunk was anything measured"
 
 
@@ -32,18 +34,15 @@ def never_rises(
     """D1: from one point of the trunk to the next, within_over_between does not rise, in any valid run.
 
     A step that changes it by the share `tie` or less is none. depth: of collapse.measuring.results; `view`
-    is the one that is judged. Steps from or to a point without a number (0/0 where all features are zero)
-    are not judged, and are counted.
+    is the one that is judged, others are shown. Steps from or to a point without a number (0/0 where all
+    features are zero) are not judged, and are counted.
     """
-    here = usable(runs, floor=floor).merge(at_points(depth, view=view), on="key")
-    here = here.sort_values(["key", "depth"])
-    before = here.groupby("key")[[RATIO, "point"]].shift()
-    here = here.assign(before=before[RATIO], since=before["point"])[before["point"].notna()]
-    known = here[here[RATIO].notna() & here["before"].notna()]
+    valid = usable(runs, floor=floor)
+    here = steps_of(valid, at_points(depth, view=view), tie=tie)
+    known = here[here["factor"].notna()]
     if known.empty:
         return not_testable(NOTHING_MEASURED)
-    known = known.assign(factor=factors(known["before"], known[RATIO]))
-    signs = np.sign(known["factor"] - 1).where(~known["factor"].between(1 - tie, 1 / (1 - tie)), 0.0)
+    signs = known["sign"]
     share = share_estimate(signs, -1, known["key"].astype("category").cat.codes, bootstrap=bootstrap)
     numbers = [number("all", "share of the steps that change it in which it falls", **share)]
     for part, its in by_setting(known, "optimizer"):
@@ -60,7 +59,23 @@ def never_rises(
         words += "; " + ", ".join(f"{count} from {a} to {b}" for (a, b), count in where.items())
     if len(known) < len(here):
         words += f"; {len(here) - len(known)} more have no number at one end"
+    for other in sorted(set(depth["view"]) - {view}):
+        its = steps_of(valid, at_points(depth, view=other), tie=tie)
+        up, n = int((its["sign"] > 0).sum()), int(its["factor"].notna().sum())
+        numbers.append(number(f"view {other}", "share of the steps in which it rises", up / max(n, 1), n=n))
+        words += f"; in the view {other}, which is not judged, in {up} of {n}"
     return Finding(judged(numbers), words, worst, numbers)
+
+
+def steps_of(runs: pd.DataFrame, points: pd.DataFrame, *, tie: float) -> pd.DataFrame:
+    """From each point of a run's trunk to the next: since, point, factor (NaN: unknown), sign (0: a tie)."""
+    here = runs.merge(points, on="key").sort_values(["key", "depth"])
+    before = here.groupby("key")[[RATIO, "point"]].shift()
+    here = here.assign(before=before[RATIO], since=before["point"])[before["point"].notna()]
+    known = here[RATIO].notna() & here["before"].notna()
+    factor = factors(here["before"], here[RATIO]).where(known)
+    sign = np.sign(factor - 1).where(~factor.between(1 - tie, 1 / (1 - tie)), 0.0)
+    return here.assign(factor=factor, sign=sign.where(known))
 
 
 def factors(before: pd.Series, after: pd.Series) -> pd.Series:
@@ -76,6 +91,7 @@ def adamw_lies_above(
     view: str,
     since: str,
     least_share: float,
+    least_seeds: int,
     tie: float,
     floor: float,
     bootstrap: Bootstrap,
@@ -83,10 +99,13 @@ def adamw_lies_above(
     """D2: from the point `since` on, within_over_between of AdamW is above Adam's.
 
     Pairs as in C3, of runs alike but for the optimizer and an AdamW decay that is not below Adam's; a pair
-    counts at each point. Holds when at least `least_share` of those that do not tie are so, and the
-    geometric mean ratio exceeds 1 at each of the points in each setting.
+    counts at each point. Judged are pairs whose AdamW has the learning rate times decay of a run of SGDW, so
+    that W shrinks as much as under SGDW, at `least_seeds` seeds or more; the others are shown. Holds when at
+    least `least_share` of those that do not tie are so, and the geometric mean ratio exceeds 1 at each of the
+    points in each setting.
     """
     valid = usable(runs, floor=floor)
+    valid = valid.assign(step_decay=valid["learning_rate"] * valid["weight_decay"])
     pairs = counterparts_of(valid[valid["weight_decay"] > 0], {"AdamW": "Adam"})
     if pairs.empty:
         return not_testable("no valid pair of AdamW and Adam")
@@ -98,6 +117,20 @@ def adamw_lies_above(
     both, pairs = pairs, pairs[np.isfinite(pairs[[f"{RATIO}_a", f"{RATIO}_b"]]).all(axis=1)]
     if pairs.empty:
         return not_testable(NOTHING_MEASURED)
+    wanted = valid.loc[valid["optimizer"] == "SGDW", "step_decay"].unique()
+    equal = pairs[[bool(np.isclose(one, wanted, rtol=0.01).any()) for one in pairs[STEP_DECAY]]]
+    others = pairs.drop(equal.index)
+    shown = [
+        ratio_of(f"{AT_OTHER_DECAY}, {part}", its, bootstrap=bootstrap)
+        for part, its in by_setting(others, STEP_DECAY)
+    ]
+    beside = "".join(f"; {row['part']}: {in_words(row)}" for row in shown)
+    seeds = equal["seed"].nunique()
+    if seeds < least_seeds:
+        why = f"{seeds} seeds with AdamW at SGDW's learning rate times decay, {least_seeds} are needed"
+        here = f"; there {in_words(ratio_of('all', equal, bootstrap=bootstrap))}" if seeds else ""
+        return not_testable(f"{why}{here}{beside}")
+    pairs = equal
     signs = steps(pairs[f"{RATIO}_a"], pairs[f"{RATIO}_b"], tie=tie)
     share = share_estimate(signs, 1, pairs["block"], bootstrap=bootstrap)
     above = number("all", "AdamW above Adam, share of pairs and points", **share)
@@ -110,8 +143,9 @@ def adamw_lies_above(
     low = [row["part"] for row in numbers[2:] if not row["holds"]]
     words = f"above in {counted(above)} pairs and points from {since} on, by the factor {in_words(effect)}"
     words += f"; not at {'; '.join(low)}" if low else ""
-    words += f"; {len(both) - len(pairs)} more have no number" if len(both) > len(pairs) else ""
-    return Finding(judged(numbers), words, effect, numbers)
+    lost = len(both) - len(equal) - len(others)
+    words += f"; {lost} more have no number" if lost else ""
+    return Finding(judged(numbers), words + beside, effect, [*numbers, *shown])
 
 
 def ratio_of(part: str, pairs: pd.DataFrame, *, bootstrap: Bootstrap) -> Number:

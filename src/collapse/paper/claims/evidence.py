@@ -1,8 +1,8 @@
 """What claims are judged by: runs that differ in one thing alone, and intervals over such pairs.
 
-Every run of a study has one seed, so an interval says how an effect varies over hyperparameters, not
-over seeds. It is a bootstrap over blocks, the settings that pairs share: pairs of one block are not
-independent.
+Most settings of a study have one seed, so an interval here says how an effect varies over hyperparameters,
+not over seeds. It is a bootstrap over blocks, the settings that pairs share: pairs of one block are not
+independent. Claims about two cells have intervals over seeds instead (collapse.paper.claims.cells).
 """
 
 from __future__ import annotations
