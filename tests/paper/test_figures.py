@@ -13,6 +13,7 @@ from as_job import as_job
 from figure_kinds import GRID, KINDS, TABLE_2
 from figure_parts import assert_nothing_is_cut_off, drawn_lines, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.textpath import TextPath
 from PIL import Image
 from synthetic import SCRIPTS, fail, load_script, make_study, undertrain
 
@@ -21,7 +22,10 @@ from collapse.optimizers import OPTIMIZERS as REGISTRY
 from collapse.paper.figures.axes import decay_axis
 from collapse.paper.figures.style import (
     METRIC_LABELS,
+    SMALL,
+    balanced_lines,
     band,
+    fitting_lines,
     new_figure,
     number_label,
     optimizer_style,
@@ -263,3 +267,12 @@ def test_files_are_reproducible_titled_and_their_foot_is_apart(study, tmp_path):
     panels = [axis.get_tightbbox(renderer) for axis in figure.axes]
     assert all(boxes[1].y1 <= panel.y0 + 1 for panel in panels)
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in boxes)
+
+
+def test_words_at_the_foot_fit_even_in_capitals():
+    words = "lines that coincide: SGDW, MARSMuonW, MMMMWWWW, AdamCentredW, MuonW, SOAPW and MARSW in NC0 " * 3
+    points = 300.0
+    lines = fitting_lines(words, 60, points=points)
+    widths = [TextPath((0, 0), line, size=SMALL).get_extents().width for line in lines]
+    assert max(widths) <= points and " ".join(lines) == words.strip()
+    assert len(lines) > len(balanced_lines(words, 60))

@@ -180,6 +180,8 @@ def theory_is_exact(
     first = numbers[0]
     words = [f"{first['quantity']}: {first['value']:.1e} ({first['part']})"]
     words.append(f"NC0(0) off by {off:.0e}" if len(pinned) else "NC0(0) not tested: no network of full size")
+    if beyond := dict.fromkeys(row["part"].split(",")[0] for row in numbers if row["holds"] is False):
+        words.append(f"not met by {in_a_row(list(beyond))}")
     return Finding(judged(numbers), "; ".join([*words, of_theorems]), first, numbers)
 
 

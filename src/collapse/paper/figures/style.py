@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from collapse.optimizers import OPTIMIZERS
 
@@ -281,9 +282,20 @@ def balanced_lines(words: str, width: int) -> list[str]:
     return lines
 
 
+def fitting_lines(words: str, width: int, *, points: float) -> list[str]:
+    """`balanced_lines` of at most `width` letters, fewer where capitals make a line wider than `points`."""
+    lines = balanced_lines(words, width)
+    while (
+        width > 20 and max(TextPath((0, 0), line, size=SMALL).get_extents().width for line in lines) > points
+    ):
+        width -= 1
+        lines = balanced_lines(words, width)
+    return lines
+
+
 def add_foot(figure: Figure, words: str, *, slant: str) -> None:
     """Lengthen the figure at its foot and print `words` there, below what the foot has already."""
-    lines = balanced_lines(words, characters_in(figure))
+    lines = fitting_lines(words, characters_in(figure), points=figure.get_figwidth() * 72)
     added = (len(lines) * 1.3 * SMALL + 4) / 72
     width, height = figure.get_size_inches()
     for text in figure.texts:
