@@ -255,7 +255,7 @@ def test_a_run_by_its_key_here_and_in_several_studies(study, capsys):
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["results/tiny/tables/absent.csv"], "absent.csv: no such file"),
+        (["results/tiny/tables/absent.csv"], "absent.csv: neither a file nor the key of a run"),
         (["0123456789ab"], "no run 0123456789ab in results/tiny"),
         (["0123456789ab", "--study", "absent"], "absent"),
         ([TABLE, "--row", "Adagrad"], "no row has Adagrad; the first column has SGD, SGDW"),

@@ -6,11 +6,15 @@ import re
 import pandas as pd
 import pytest
 import yaml
+from claim_rows import TABLE_102, THEOREMS
 from conftest import ROOT
 from pages import as_printed, prose, read, table_under
 
-from collapse.measuring.evidence_files import measured_experiments
-from collapse.measuring.results import read_runs
+from collapse.commands.evidence import FRACTIONS
+from collapse.measuring.collect import taken_over, with_validity
+from collapse.measuring.evidence_files import evidence_folders, measured_experiments
+from collapse.measuring.results import read_depth, read_runs
+from collapse.paper.claims import findings
 from collapse.paper.comparison.paper_scale import paper_scale
 from collapse.paper.comparison.table import comparison_table
 from collapse.paper.optimizer_table import optimizer_rows
@@ -18,7 +22,7 @@ from collapse.paper.target_checks import is_table
 from collapse.paper.targets import aliases_of, target_settings, targets_of
 from collapse.study.families import of_family
 from collapse.study.parameters import load_parameters
-from collapse.study.runs import run_table, unique_runs
+from collapse.study.runs import run_table, unique_runs, valid_accuracies
 
 EVIDENCE = ROOT / "evidence/core/table_2"
 IN_WORDS = {"three": 3, "five": 5, "six": 6, "seven": 7, "twelve": 12}
@@ -174,3 +178,25 @@ def test_the_table_beyond_the_paper():
         its = table.loc[row["optimizer"]]
         assert row["row sum kept"] == its["keeps_row_sum"] and row["seeds"] == str(its["valid"]), row
         assert all(as_printed(its[column], row[name]) for name, column in columns.items()), row
+
+
+def test_the_verdicts_on_the_pages_are_those_of_the_evidence(parameters):
+    """Of every claim that looks at runs; theorems are checked elsewhere."""
+    folders = evidence_folders(ROOT / "evidence/mini")
+    table = run_table(parameters, "mini_evidence").astype(FRACTIONS)
+    runs, history = taken_over(table, folders)
+    runs = with_validity(runs, valid_accuracies(parameters, "mini_evidence"))
+    assert set(runs["status"]) == {"done"}, "all of mini is measured"
+    settings = {**parameters["analysis"]["claims"]["settings"]}
+    del settings["alternatives"]
+    settings["bootstrap"] = {**settings["bootstrap"], "resamples": 1}
+    depth = read_depth(ROOT / "evidence/mini/depth/depth.parquet")
+    found = findings(runs, history, THEOREMS, depth, TABLE_102, **settings)
+    printed = {
+        row[""]: row["verdict in `mini`"]
+        for row in table_under(read("docs/claims.md"), "## Scale of the verdicts below")
+    }
+    beyond = prose(read("docs/beyond-the-paper.md"))
+    printed |= dict(re.findall(r"- ([OD]\d) (?:is )?\*\*(holds|fails|not testable)", beyond))
+    assert {name: found[name].verdict for name in printed} == printed
+    assert {*printed} == {*found} - {"C5c"} and found["C5c"].verdict == "holds"

@@ -145,7 +145,7 @@ def require_as_recorded(pack: Path, *, results: Path, needed: Sequence[str]) -> 
         changed = [file.path for file in one.files if file.state == links.CHANGED]
         if one.problems or changed:
             words = (one.problems or [f"{changed[0]}: its bytes are not those recorded when it was made"])[0]
-            remedy = "delete it and its pack's history_metrics.parquet, and `collapse train` makes them anew"
+            remedy = "delete it and its pack's history_metrics.parquet, and `collapse train` makes them again"
             raise EvidenceError(f"{words}; {remedy}")
 
 

@@ -10,6 +10,7 @@ whole one finds these runs there by their keys (collapse.training.reuse).
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -31,7 +32,7 @@ from collapse.measuring.evidence_files import (
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.depth import EXPERIMENT, depth_packs
-from collapse.study.parameters import ParameterError, load_parameters, suggestion
+from collapse.study.parameters import ParameterError, load_parameters
 from collapse.study.runs import chosen_runs, run_table, runs_by_pack
 from collapse.training.images import choose_device
 from collapse.training.kernels.trust import require_fused
@@ -102,7 +103,9 @@ def one_by_one(chosen: Mapping[str, Sequence[Run]], keys: Sequence[str]) -> list
     found = {run["key"]: (pack, [run], f"{pack}-{run['key']}") for pack in chosen for run in chosen[pack]}
     for key in keys:
         if key not in found:
-            raise ParameterError(f"--run: no run {key!r} to train; {suggestion(key, list(found))}")
+            close = difflib.get_close_matches(key, found, n=3)
+            meant = f"did you mean {' or '.join(close)}? " if close else ""
+            raise ParameterError(f"--run: no run {key!r} to train; {meant}`collapse runs` lists the keys")
     return [found[key] for key in keys]
 
 

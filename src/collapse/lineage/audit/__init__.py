@@ -61,7 +61,7 @@ def of_file(file: Path, *, row: Sequence[str] = (), column: str | None = None) -
     if file.is_dir():
         raise AuditError(f"{file} is a folder; name a file in it, or the key of a run")
     if not file.is_file():
-        raise AuditError(f"{file}: no such file")
+        raise AuditError(f"{file}: neither a file nor the key of a run; `collapse runs STUDY` lists the keys")
     if (file.parent / ABOUT).is_file():
         return of_evidence(file, row=row)
     folder = links.results_folder(file)
