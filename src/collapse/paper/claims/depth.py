@@ -127,7 +127,7 @@ def adamw_lies_above(
     beside = "".join(f"; {row['part']}: {in_words(row)}" for row in shown)
     seeds = equal["seed"].nunique()
     if seeds < least_seeds:
-        why = f"{seeds} seeds with AdamW at SGDW's learning rate times decay, {least_seeds} are needed"
+        why = f"{seeds} {'seed' if seeds == 1 else 'seeds'} with AdamW at SGDW's learning rate times decay, {least_seeds} are needed"
         here = f"; there {in_words(ratio_of('all', equal, bootstrap=bootstrap))}" if seeds else ""
         return not_testable(f"{why}{here}{beside}")
     pairs = equal
