@@ -113,39 +113,47 @@ def adamw_lies_above(
     if reached.empty:
         return not_testable(f"nothing was measured at a point {since}")
     a, b = reached.add_suffix("_a"), reached.add_suffix("_b")
-    pairs = pairs.merge(a, on="key_a").merge(b.assign(point_a=b["point_b"]), on=["key_b", "point_a"])
-    both, pairs = pairs, pairs[np.isfinite(pairs[[f"{RATIO}_a", f"{RATIO}_b"]]).all(axis=1)]
+    both = pairs.merge(a, on="key_a").merge(b.assign(point_a=b["point_b"]), on=["key_b", "point_a"])
+    pairs = both[np.isfinite(both[[f"{RATIO}_a", f"{RATIO}_b"]]).all(axis=1)]
     if pairs.empty:
         return not_testable(NOTHING_MEASURED)
     wanted = valid.loc[valid["optimizer"] == "SGDW", "step_decay"].unique()
-    equal = pairs[[bool(np.isclose(one, wanted, rtol=0.01).any()) for one in pairs[STEP_DECAY]]]
-    others = pairs.drop(equal.index)
-    shown = [
-        ratio_of(f"{AT_OTHER_DECAY}, {part}", its, bootstrap=bootstrap)
-        for part, its in by_setting(others, STEP_DECAY)
-    ]
+    as_sgdw = np.array([np.isclose(one, wanted, rtol=0.01).any() for one in pairs[STEP_DECAY]])
+    equal, others = pairs[as_sgdw], by_setting(pairs[~as_sgdw], STEP_DECAY)
+    shown = [ratio_of(f"{AT_OTHER_DECAY}, {part}", its, bootstrap=bootstrap) for part, its in others]
     beside = "".join(f"; {row['part']}: {in_words(row)}" for row in shown)
-    seeds = equal["seed"].nunique()
-    if seeds < least_seeds:
-        why = f"{seeds} {'seed' if seeds == 1 else 'seeds'} with AdamW at SGDW's learning rate times decay, {least_seeds} are needed"
-        here = f"; there {in_words(ratio_of('all', equal, bootstrap=bootstrap))}" if seeds else ""
-        return not_testable(f"{why}{here}{beside}")
-    pairs = equal
+    if few := too_few_seeds(equal, least_seeds=least_seeds, bootstrap=bootstrap):
+        return not_testable(few + beside)
+    numbers = above_at_points(equal, least_share=least_share, tie=tie, bootstrap=bootstrap)
+    above, effect, *at_each = numbers
+    low = [row["part"] for row in at_each if not row["holds"]]
+    words = f"above in {counted(above)} pairs and points from {since} on, by the factor {in_words(effect)}"
+    words += f"; not at {'; '.join(low)}" if low else ""
+    words += f"; {len(both) - len(pairs)} more have no number" if len(both) > len(pairs) else ""
+    return Finding(judged(numbers), words + beside, effect, [*numbers, *shown])
+
+
+def too_few_seeds(pairs: pd.DataFrame, *, least_seeds: int, bootstrap: Bootstrap) -> str:
+    """Why the pairs cannot be judged, with what they say; "" where every setting has so many seeds."""
+    seeds = min((its["seed"].nunique() for _, its in by_setting(pairs)), default=0)
+    if seeds >= least_seeds:
+        return ""
+    words = f"{seeds} {'seed' if seeds == 1 else 'seeds'} with AdamW at SGDW's learning rate times decay"
+    here = f"; there {in_words(ratio_of('all', pairs, bootstrap=bootstrap))}" if seeds else ""
+    return f"{words}, {least_seeds} are needed{here}"
+
+
+def above_at_points(
+    pairs: pd.DataFrame, *, least_share: float, tie: float, bootstrap: Bootstrap
+) -> list[Number]:
+    """In how many pairs AdamW is above, by which factor, and by which at every point of every setting."""
     signs = steps(pairs[f"{RATIO}_a"], pairs[f"{RATIO}_b"], tie=tie)
     share = share_estimate(signs, 1, pairs["block"], bootstrap=bootstrap)
     above = number("all", "AdamW above Adam, share of pairs and points", **share)
     above["holds"] = share["n"] > 0 and bool(share["value"] >= least_share)
+    at_each = [ratio_of(part, its, bootstrap=bootstrap) for part, its in by_setting(pairs, "point_a")]
     effect = ratio_of("all", pairs, bootstrap=bootstrap)
-    numbers = [above, effect]
-    for part, its in by_setting(pairs, "point_a"):
-        row = ratio_of(part, its, bootstrap=bootstrap)
-        numbers.append(row | {"holds": bool(row["value"] > 1)})
-    low = [row["part"] for row in numbers[2:] if not row["holds"]]
-    words = f"above in {counted(above)} pairs and points from {since} on, by the factor {in_words(effect)}"
-    words += f"; not at {'; '.join(low)}" if low else ""
-    lost = len(both) - len(equal) - len(others)
-    words += f"; {lost} more have no number" if lost else ""
-    return Finding(judged(numbers), words + beside, effect, [*numbers, *shown])
+    return [above, effect, *(row | {"holds": bool(row["value"] > 1)} for row in at_each)]
 
 
 def ratio_of(part: str, pairs: pd.DataFrame, *, bootstrap: Bootstrap) -> Number:
