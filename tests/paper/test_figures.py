@@ -8,6 +8,7 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from as_job import as_job
 from figure_kinds import GRID, KINDS, TABLE_2
@@ -270,9 +271,19 @@ def test_files_are_reproducible_titled_and_their_foot_is_apart(study, tmp_path):
 
 
 def test_words_at_the_foot_fit_even_in_capitals():
-    words = "lines that coincide: SGDW, MARSMuonW, MMMMWWWW, AdamCentredW, MuonW, SOAPW and MARSW in NC0 " * 3
-    points = 300.0
+    def widest(lines):
+        return max(TextPath((0, 0), line, size=SMALL).get_extents().width for line in lines)
+
+    words = "lines that coincide: SGDW, MARSMuonW, MMMMWWWW, AdamCentredW, MuonW, SOAPW and MARSW in NC0"
+    points = 0.9 * widest(balanced_lines(words, 60))
     lines = fitting_lines(words, 60, points=points)
-    widths = [TextPath((0, 0), line, size=SMALL).get_extents().width for line in lines]
-    assert max(widths) <= points and " ".join(lines) == words.strip()
-    assert len(lines) > len(balanced_lines(words, 60))
+    assert widest(lines) <= points and " ".join(lines) == words
+    assert fitting_lines(words, 60, points=1000) == balanced_lines(words, 60)
+
+
+def test_optimizers_whose_lines_coincide_are_named(study):
+    runs, history = study
+    as_adam = runs[runs["optimizer"] == "Adam"].assign(optimizer="AdamW", key=lambda its: "x" + its["key"])
+    both = pd.concat([runs[runs["optimizer"] == "Adam"], as_adam], ignore_index=True)
+    figure = DRAW["weight_decay"](both, history, **KINDS["weight_decay"])
+    assert "lines that coincide: Adam and AdamW in NC" in words(figure)

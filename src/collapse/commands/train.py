@@ -22,13 +22,7 @@ import pandas as pd
 
 from collapse.datasets import data_root
 from collapse.files.errors import InputError
-from collapse.measuring.evidence_files import (
-    DEPTH,
-    require_evidence,
-    require_training,
-    runs_in_evidence,
-    same_runs,
-)
+from collapse.measuring.evidence_files import require_evidence, require_training, runs_in_evidence, same_runs
 from collapse.measuring.jobs import Study, keep_ended, measure, train
 from collapse.records.interruption import Interrupted, stopped_by_signals
 from collapse.study.depth import EXPERIMENT, depth_packs
@@ -125,8 +119,6 @@ def finish_pack(study: Study, pack: str, runs: Sequence[Run], *, part: str) -> N
         runs = [run for run in study.packs[pack] if run["key"] in wanted | ended]
         folder = packs / (pack if len(runs) == len(study.packs[pack]) else part)
         train(study, pack, runs, folder=folder)
-    if not wanted & study.depth <= keys_in(folder / DEPTH):
-        (folder / DEPTH).unlink(missing_ok=True)
     kept = keys_in(folder / "outcomes.parquet")
     measure(study, [run for run in study.packs[pack] if run["key"] in kept], folder=folder)
 

@@ -20,7 +20,7 @@ from collapse.study.parameters import PROJECT_ROOT
 from collapse.study.runs import PROTOCOL
 from collapse.training.pack_files import PackPaths, joined, read_pack, write_pack
 from collapse.training.packs import finished_parts, train_pack
-from collapse.training.reuse import take_over
+from collapse.training.reuse import keys_in, take_over
 
 Run = Mapping[str, Any]
 
@@ -105,13 +105,15 @@ def measure(study: Study, runs: Sequence[Run], *, folder: Path) -> None:
         with job(as_job(study, "measure", folder.name, inputs, outputs, params)):
             measure_pack(**inputs, **outputs, **params)
     outputs = {"depth": folder / DEPTH}
-    of_depth = [] if outputs["depth"].exists() else [run for run in runs if run["key"] in study.depth]
-    if of_depth and not weights.exists():
-        print(f"{folder} has no checkpoints: depth is not measured; delete the folder to train them again")
-    elif of_depth:
+    of_depth = [run for run in runs if run["key"] in study.depth]
+    if {run["key"] for run in of_depth} <= keys_in(folder / DEPTH):
+        return
+    if weights.exists():
         task = as_job(study, "measure_depth", folder.name, trained, outputs, {"runs": of_depth})
         with job(task, threads=study.threads):
             measure_depth(of_depth, **trained, **outputs, **where)
+    else:
+        print(f"{folder} has no checkpoints: depth is not measured; delete the folder to train them again")
 
 
 def prepare_dataset(study: Study, name: str) -> Path:

@@ -92,7 +92,7 @@ def draw(
             panels[name] = axis
     present = [name for name in optimizers if name in set(measured["optimizer"])]
     legend_above(figure, handles_of(present, ranks=bool(dataset and set(RANKS) & set(point_metrics))))
-    remark(figure, [*words, *words_on_coinciding(panels), *words_on_runs(shown), *decays])
+    remark(figure, [*words, *words_on_coinciding(panels.items()), *words_on_runs(shown), *decays])
     return figure
 
 

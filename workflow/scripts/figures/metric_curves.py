@@ -125,7 +125,7 @@ def draw(
     words += [words_on_step_decay(every)] if step_decay_of and len(shown) else []
     if line == "optimizer":
         labels = [METRIC_LABELS[metric] for metric in metrics]
-        words += words_on_coinciding(dict(zip(labels, axes.flat, strict=False)))
+        words += words_on_coinciding(zip(labels, axes.flat, strict=False))
     remark(figure, words)
     return figure
 

@@ -71,7 +71,7 @@ def draw(
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="smallest singular value"))
     legend_above(figure, handles, columns=min(len(handles), 4))
     words = remarks(every, shown=shown, optimizers=optimizers)
-    words += words_on_coinciding(dict(zip(("$W$", "$M$"), axes.flat, strict=True)))
+    words += words_on_coinciding(zip(("$W$", "$M$"), axes.flat, strict=True))
     remark(figure, words + [NO_PLACE] * (scale == "log" and bool(handles)))
     return figure
 

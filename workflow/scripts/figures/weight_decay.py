@@ -17,6 +17,7 @@ from collapse.paper.figures.axes import (
     one_y_range,
     steady_range,
     words_in_panel,
+    words_on_coinciding,
 )
 from collapse.paper.figures.style import (
     LOG_METRICS,
@@ -71,7 +72,7 @@ def draw(
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows=rows, columns=columns, panel_height=1.75)
     chosen = {"experiment": experiment, "architecture": architecture, "dataset": dataset}
-    remarks, shown, alike, alone = [], {}, {}, []
+    remarks, shown, alike, alone, named = [], {}, {}, [], []
     for axis, panel in zip(axes.flat, panels, strict=False):
         every = select(
             runs,
@@ -87,6 +88,8 @@ def draw(
         )
         title = filled_title(panel.get("title", ""), every)
         axis.set_title(title)
+        label = METRIC_LABELS[panel["metric"]]
+        named.append((f"{label} ({title})" if title else label, axis))
         alike.setdefault((panel["metric"], *panel["optimizers"]), []).append(axis)
         reasons = left_out(every, optimizers=panel["optimizers"], by=[against])
         reasons += words_on_seeds(every, shown=every[every["valid"].astype(bool)], what="point")
@@ -100,7 +103,7 @@ def draw(
     legend_above(figure, optimizer_handles(shown, line=True, marker=True))
     if any(alone):
         remarks.append("each point is one run" if all(alone) else "a point without a band is one run")
-    remark(figure, remarks)
+    remark(figure, [*remarks, *words_on_coinciding(named)])
     return figure
 
 
@@ -134,7 +137,7 @@ def draw_panel(
         bands = [band(groups.get_group(decay), log=metric in LOG_METRICS) for decay in decays]
         mean, low, high = zip(*bands, strict=True)
         look = optimizer_style(name)
-        axis.plot(decays, mean, **look)
+        axis.plot(decays, mean, **look, label=name)
         sizes[name] = [len(groups.get_group(decay)) for decay in decays]
         draw_band(axis, decays, low, high, several=np.array(sizes[name]) > 1, colour=look["color"])
     decay_axis(axis, valid[against])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -140,10 +140,10 @@ def coinciding(axis: Axes) -> list[list[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-def words_on_coinciding(panels: Mapping[str, Axes]) -> list[str]:
+def words_on_coinciding(panels: Iterable[tuple[str, Axes]]) -> list[str]:
     """Which lines cannot be told apart, by panel: ["lines that coincide: SGD and SGDW in NC0 and NC1"]."""
     where: dict[str, list[str]] = {}
-    for name, axis in panels.items():
+    for name, axis in panels:
         for group in coinciding(axis):
             where.setdefault(in_a_row(group), []).append(name)
     said = [f"{names} in {in_a_row(its)}" for names, its in where.items()]
