@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
 from collapse.paper.equivalence import compare, holm, mean_interval
@@ -74,3 +75,9 @@ def test_the_interval_of_a_mean_is_students():
     assert mean_interval(values, confidence=0.95) == pytest.approx((wanted.low, wanted.high))
     assert np.isnan(mean_interval([1.0], confidence=0.95)).all()
     assert np.isnan(mean_interval([], confidence=0.95)).all()
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_holm_is_statsmodels(number):
+    p_values = np.random.default_rng(number).uniform(0, 0.3, number).round(2)  # with ties
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])

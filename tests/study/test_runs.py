@@ -103,7 +103,7 @@ def test_experiments_share_runs(parameters):
     counts = summary(table).set_index("experiment").runs.to_dict()
     counts = {name: n for name, n in counts.items() if name not in ("all (distinct)", "imagenet")}
     assert counts == {
-        "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "depth": 7, "momentum_dynamics": 7,
+        "grid": 3888, "momentum_heatmap": 56, "table_2": 6, "depth": 8, "momentum_dynamics": 7,
         "interpolation": 6, "momentum_control": 30, "epsilon": 3, "optimizers": 498, "seeds": 30,
         "zero_weight_decay": 8, "long_training": 36, "mlp": 15, "ufm": 72, "vit": 84,
     }  # fmt: skip
