@@ -13,8 +13,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import LoadFlags
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
 
 from collapse.optimizers import OPTIMIZERS
 
@@ -285,12 +286,18 @@ def balanced_lines(words: str, width: int) -> list[str]:
 def fitting_lines(words: str, width: int, *, points: float) -> list[str]:
     """`balanced_lines` of at most `width` letters, fewer where capitals make a line wider than `points`."""
     lines = balanced_lines(words, width)
-    while (
-        width > 20 and max(TextPath((0, 0), line, size=SMALL).get_extents().width for line in lines) > points
-    ):
+    while width > 20 and max(map(points_of, lines)) > points:
         width -= 1
         lines = balanced_lines(words, width)
     return lines
+
+
+def points_of(line: str) -> float:
+    """The width of a line of the smallest type; formulas count as they are written, which is wider."""
+    font = get_font(findfont(FontProperties()))
+    font.set_size(SMALL, 72)
+    font.set_text(line, flags=LoadFlags.NO_HINTING)
+    return font.get_width_height()[0] / 64
 
 
 def add_foot(figure: Figure, words: str, *, slant: str) -> None:
