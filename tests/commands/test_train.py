@@ -100,7 +100,9 @@ def test_the_workflow_goes_on_from_bare_training(finished, tmp_path):
         file.unlink()
     plan = snakemake(tmp_path, "--dry-run", "results/tiny/runs.parquet")
     assert plan.returncode == 0 and "Nothing to be done" in plan.stdout + plan.stderr, plan.stderr
+    (results / "datasets/Fake.safetensors").unlink()
     whole = bare(tmp_path)
+    assert not (results / "datasets/Fake.safetensors").exists(), "nothing is left to measure with it"
     assert whole.returncode == 0 and whole.stdout.count("has no checkpoints: depth is not measured") == 2
     assert not list(results.glob("packs/*/weights.safetensors"))
 

@@ -139,7 +139,8 @@ def measured_keys(pack: Path, needed: Sequence[str]) -> set[str]:
 
 def require_as_recorded(pack: Path, *, results: Path, needed: Sequence[str]) -> None:
     """That what is read of a pack is as its jobs recorded it, where they did. Raises EvidenceError."""
-    for name, record, files in (*links.OF_A_PACK, ("depth", "measure_depth/{}", (DEPTH,))):
+    of_depth = [("depth", "measure_depth/{}", (DEPTH,))] if DEPTH in needed else []
+    for name, record, files in (*links.OF_A_PACK, *of_depth):
         read = [pack / file for file in files if file in needed]
         one = links.link(name, read, folder=results, record=record.format(pack.name))
         changed = [file.path for file in one.files if file.state == links.CHANGED]

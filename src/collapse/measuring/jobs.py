@@ -91,10 +91,10 @@ def forget_measured(folder: Path) -> None:
 def measure(study: Study, runs: Sequence[Run], *, folder: Path) -> None:
     """The jobs of the rules extract_statistics, measure and measure_depth, but for what they have made."""
     weights, statistics = folder / "weights.safetensors", folder / "class_statistics.safetensors"
-    trained = {"prepared": prepare_dataset(study, runs[0]["dataset"]), "weights": weights}
     outputs = {"statistics": statistics}
     where = {"device": study.device, "root": study.root}
     if not statistics.exists():
+        trained = {"prepared": prepare_dataset(study, runs[0]["dataset"]), "weights": weights}
         task = as_job(study, "extract_statistics", folder.name, trained, outputs, {"runs": runs})
         with job(task, threads=study.threads):
             extract_statistics(runs, **trained, **outputs, **where)
@@ -109,6 +109,7 @@ def measure(study: Study, runs: Sequence[Run], *, folder: Path) -> None:
     if {run["key"] for run in of_depth} <= keys_in(folder / DEPTH):
         return
     if weights.exists():
+        trained = {"prepared": prepare_dataset(study, runs[0]["dataset"]), "weights": weights}
         task = as_job(study, "measure_depth", folder.name, trained, outputs, {"runs": of_depth})
         with job(task, threads=study.threads):
             measure_depth(of_depth, **trained, **outputs, **where)

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from collapse.paper.claims.cells import verdict_of
 from collapse.paper.claims.evidence import (
-    FAILS,
-    HOLDS,
-    NOT_TESTABLE,
     Finding,
     Number,
     by_setting,
@@ -73,7 +71,8 @@ def momentum_is_a_rate(
     results = [
         FEW if row["result"] == EQUIVALENT and row["least"] < least_seeds else row["result"] for row in wanted
     ]
-    return Finding(verdict_of(results), said_of(results, worst), worst, numbers)
+    met = [MEETS.get(result) for result in results]
+    return Finding(verdict_of(met), said_of(results, worst), worst, numbers)
 
 
 def beside_none(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -87,13 +86,6 @@ def in_setting(group: pd.DataFrame, **how: float) -> pd.DataFrame:
     """`by_momentum` with the name of the network and dataset."""
     [(setting, _)] = by_setting(group)
     return by_momentum(group, **how).assign(setting=setting)
-
-
-def verdict_of(results: list[str]) -> str:
-    """Of the results of all comparisons (collapse.paper.momentum_control)."""
-    if DIFFERENT in results:
-        return FAILS
-    return HOLDS if set(results) == {EQUIVALENT} else NOT_TESTABLE
 
 
 def said_of(results: list[str], worst: Number) -> str:
